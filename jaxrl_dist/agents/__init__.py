@@ -1,0 +1,1 @@
+"""Agents: each a handful of pure functions."""

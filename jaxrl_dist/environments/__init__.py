@@ -1,0 +1,1 @@
+"""Environments that answer in rows, and wrappers around them."""

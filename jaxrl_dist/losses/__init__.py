@@ -1,0 +1,1 @@
+"""Losses: arrays in, arrays out; they import nothing but JAX and checks."""

@@ -1,0 +1,1 @@
+"""Experience kept as rows and drawn as sequences."""

@@ -1,0 +1,6 @@
+"""Every test sees four CPU devices, and arrays that never broadcast by accident."""
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
