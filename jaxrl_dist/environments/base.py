@@ -9,8 +9,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxrl_dist.types import ArraySpec, ArrayTree, EnvironmentSpec, TimeStep
+from jaxrl_dist.types import (
+    ArraySpec,
+    ArrayTree,
+    DiscreteSpec,
+    EnvironmentSpec,
+    TimeStep,
+)
 
 
 class Outcome(NamedTuple):
@@ -106,7 +113,7 @@ def batch(environment: Environment) -> BatchedEnvironment:
         is_last = ended & ~is_first
         row = TimeStep(
             observation=_where(is_first, chance.fresh_observation, outcome.observation),
-            reward=jnp.where(is_first, 0.0, outcome.reward),
+            reward=jnp.where(is_first, 0.0, outcome.reward.astype(jnp.float32)),
             terminated=outcome.terminated & ~is_first,
             is_first=is_first,
             is_last=is_last,
@@ -114,6 +121,75 @@ def batch(environment: Environment) -> BatchedEnvironment:
         return BatchState(_where(is_first, chance.fresh_state, inner), is_last), row
 
     return BatchedEnvironment(environment.spec, reset, draw, step)
+
+
+def check_environment(environment: Environment) -> None:
+    """Checks, without running it, that an environment keeps to its own word.
+
+    Args:
+        environment: one instance, for example a user's own.
+
+    Raises:
+        ValueError: observations differ from the spec, `step` changes the types of the
+            state, or a reward or an end is not one number; the message says which.
+    """
+    name, observation_spec, action_spec = environment.spec
+    if isinstance(action_spec, DiscreteSpec):
+        action = jax.ShapeDtypeStruct((), jnp.int32)
+    else:
+        action = jax.ShapeDtypeStruct(action_spec.shape, action_spec.dtype)
+    key = jax.eval_shape(jax.random.key, 0)
+    state, observation = jax.eval_shape(environment.reset, key)
+    next_state, outcome = jax.eval_shape(environment.step, key, state, action)
+    expected = jax.tree.map(
+        lambda spec: jax.ShapeDtypeStruct(spec.shape, spec.dtype),
+        observation_spec,
+        is_leaf=lambda spec: isinstance(spec, ArraySpec),
+    )
+    flag, number = jax.ShapeDtypeStruct((), bool), jax.ShapeDtypeStruct((), jnp.float32)
+    reward = jax.ShapeDtypeStruct(outcome.reward.shape, jnp.float32)  # any type will do
+    for what, given, wanted in (
+        ("the observation of reset", observation, expected),
+        ("the observation of step", outcome.observation, expected),
+        ("the state of step, as that of reset,", next_state, state),
+        ("terminated", outcome.terminated, flag),
+        ("truncated", outcome.truncated, flag),
+        ("the reward", reward, number),
+    ):
+        given, wanted = _described(given), _described(wanted)
+        if given != wanted:
+            raise ValueError(f"{name}: {what} must be {wanted}, got {given}")
+
+
+def _described(tree: ArrayTree) -> str:
+    """Shapes and types of a tree, in one line."""
+    return str(jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree))
+
+
+def bound_of(values: Any) -> Any:
+    """States the bound of an array the way that `ArraySpec` holds it.
+
+    Args:
+        values: [...] numbers; the largest float32, or beyond, counts as infinite.
+
+    Returns:
+        A number if all are the same, None if nothing is bounded, else nested tuples,
+        so that specs can be compared and hashed.
+    """
+    values = np.asarray(values, np.float32)
+    unbounded = np.abs(values) >= np.finfo(np.float32).max
+    if unbounded.all():
+        return None
+    if (values == values.flat[0]).all():
+        return float(values.flat[0])
+    return _nested_tuple(np.where(unbounded, np.copysign(np.inf, values), values))
+
+
+def _nested_tuple(values: np.ndarray) -> Any:
+    """An array as tuples of tuples of numbers."""
+    if values.ndim == 0:
+        return values.item()
+    return tuple(_nested_tuple(value) for value in values)
 
 
 def _batched_bounds(spec: ArraySpec) -> tuple[jax.Array, jax.Array]:

@@ -6,7 +6,13 @@ import inspect
 from collections.abc import Mapping
 
 from jaxrl_dist.checks import check_at_least, check_in_range
-from jaxrl_dist.environments.base import BatchedEnvironment, Environment, batch
+from jaxrl_dist.environments import wrappers
+from jaxrl_dist.environments.base import (
+    BatchedEnvironment,
+    Environment,
+    batch,
+    check_environment,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +64,29 @@ class EnvironmentConfig:
         Raises:
             ValueError: the name or a parameter is unknown, or a wrapper does not fit.
         """
+        environment = self._build_bare()
+        if self.max_steps is not None:
+            environment = wrappers.time_limit(environment, self.max_steps)
+        if self.sticky_action_probability > 0:
+            probability = self.sticky_action_probability
+            environment = wrappers.sticky_actions(environment, probability)
+        if self.clip_rewards:
+            environment = wrappers.clip_rewards(environment)
+        if self.mask_velocity:
+            environment = wrappers.mask_velocity(environment)
+        if self.frame_stack > 1:
+            environment = wrappers.frame_stack(environment, self.frame_stack)
+        return environment
+
+    def build(self) -> BatchedEnvironment:
+        """Builds environments that answer in rows; see `build_single` for errors."""
+        return batch(self.build_single())
+
+    def _build_bare(self) -> Environment:
+        """One instance as its author made it."""
         if ":" in self.name:
+            if not self.minimal_actions:
+                raise ValueError(f"minimal_actions: {self.name} is not a MinAtar game")
             return _load(self.name, self.parameters)
         # gymnax takes a while to import: `--help` need not wait for it.
         from jaxrl_dist.environments import gymnax_env
@@ -66,10 +94,6 @@ class EnvironmentConfig:
         return gymnax_env.make_gymnax_environment(
             self.name, self.parameters, minimal_actions=self.minimal_actions
         )
-
-    def build(self) -> BatchedEnvironment:
-        """Builds environments that answer in rows; see `build_single` for errors."""
-        return batch(self.build_single())
 
 
 def _load(path: str, parameters: Mapping[str, float]) -> Environment:
@@ -91,4 +115,5 @@ def _load(path: str, parameters: Mapping[str, float]) -> Environment:
             f"environment name: {path!r} must return an Environment "
             f"(jaxrl_dist.environments.base), got {type(environment).__name__}"
         )
+    check_environment(environment)
     return environment

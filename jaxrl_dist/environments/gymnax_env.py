@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_dist.environments.base import Environment, Outcome
+from jaxrl_dist.environments.base import Environment, Outcome, bound_of
 from jaxrl_dist.environments.deferred import deferred_imports
 from jaxrl_dist.types import ArraySpec, ArrayTree, DiscreteSpec, EnvironmentSpec
 
@@ -186,7 +186,9 @@ def _observation_spec(name: str, space: spaces.Space, like: ArrayTree) -> ArrayT
     if isinstance(space, spaces.Discrete):
         return ArraySpec(like.shape, like.dtype, 0.0, 1.0)
     if isinstance(space, spaces.Box) and name not in _UNKNOWN_BOUNDS:
-        return ArraySpec(like.shape, like.dtype, _bound(space.low), _bound(space.high))
+        return ArraySpec(
+            like.shape, like.dtype, bound_of(space.low), bound_of(space.high)
+        )
     return jax.tree.map(lambda x: ArraySpec(x.shape, x.dtype), like)
 
 
@@ -195,26 +197,9 @@ def _action_spec(space: spaces.Space) -> DiscreteSpec | ArraySpec:
     if isinstance(space, spaces.Discrete):
         return DiscreteSpec(space.n)
     if isinstance(space, spaces.Box):
-        low, high = _bound(space.low), _bound(space.high)
+        low, high = bound_of(space.low), bound_of(space.high)
         return ArraySpec(tuple(space.shape), np.dtype(space.dtype), low, high)
     raise ValueError(f"actions of {space} are neither one choice nor one array")
-
-
-def _bound(bound: Any) -> Any:
-    """A number if all are one, else nested tuples; None if nothing is bounded."""
-    values = np.asarray(bound, np.float32)
-    unbounded = np.abs(values) == np.finfo(np.float32).max
-    values = np.where(unbounded, np.copysign(np.inf, values), values)
-    if np.isinf(values).all():
-        return None
-    if (values == values.flat[0]).all():
-        return float(values.flat[0])
-    return _nested_tuple(values.tolist())
-
-
-def _nested_tuple(values: Any) -> Any:
-    """Lists as tuples, so that a spec can be compared and hashed."""
-    return tuple(map(_nested_tuple, values)) if isinstance(values, list) else values
 
 
 def _stable_types(

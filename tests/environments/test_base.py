@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_dist.environments.base import Environment, Outcome, batch
+from jaxrl_dist.environments.base import (
+    Environment,
+    Outcome,
+    batch,
+    bound_of,
+    check_environment,
+)
 from jaxrl_dist.types import ArraySpec, EnvironmentSpec
 from tests.environments.counting import counting
 from tests.environments.random_rollout import random_rows
@@ -90,3 +96,48 @@ def test_a_rollout_whose_steps_use_no_key_draws_none_for_them():
         return noisy().step(jax.random.key(0), state, action)
 
     assert hashes(noisy()._replace(step=quiet_step)) < hashes(noisy())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"reset": lambda key: (jnp.int32(0), jnp.zeros(2))},
+            r"Counting: the observation of reset must be float32\[1\], got float32",
+        ),
+        (
+            {"reset": lambda key: (jnp.zeros((), bool), jnp.zeros(1))},
+            r"the state of step, as that of reset, must be bool\[\], got int32",
+        ),
+        (
+            {"step": lambda key, state, action: (state, bad_outcome(reward=[1, 2]))},
+            r"the reward must be float32\[\], got float32\[2\]",
+        ),
+        (
+            {"step": lambda key, state, action: (state, bad_outcome(terminated=0.5))},
+            r"terminated must be bool\[\], got float32\[\]",
+        ),
+    ],
+)
+def test_an_environment_that_breaks_its_word_is_told_how(change, message):
+    check_environment(counting())
+    with pytest.raises(ValueError, match=message):
+        check_environment(counting()._replace(**change))
+
+
+def bad_outcome(**changed) -> Outcome:
+    """What Counting answers, with something changed."""
+    fields = {"reward": 1.0, "terminated": False, "truncated": False} | changed
+    return Outcome(jnp.zeros(1), **jax.tree.map(jnp.asarray, fields, is_leaf=is_list))
+
+
+def is_list(value) -> bool:
+    """Whether jnp.asarray should take it whole."""
+    return isinstance(value, list)
+
+
+def test_bounds_are_stated_so_that_specs_can_be_compared():
+    largest = np.finfo(np.float32).max
+    assert bound_of([2, 2]) == 2.0
+    assert bound_of([-largest, -np.inf]) is None
+    assert bound_of([[1, -largest]]) == ((1.0, -np.inf),)
