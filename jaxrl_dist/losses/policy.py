@@ -42,7 +42,7 @@ def policy_gradient_loss(*, log_probs: jax.Array, advantages: jax.Array) -> jax.
 
 
 def clipped_surrogate_loss(
-    *, log_ratios: jax.Array, advantages: jax.Array, epsilon: float
+    *, log_ratios: jax.Array, advantages: jax.Array, epsilon: float | jax.Array
 ) -> jax.Array:
     """Computes PPO's clipped surrogate, with its sign turned to make it a loss.
 
@@ -53,7 +53,8 @@ def clipped_surrogate_loss(
     Args:
         log_ratios: [...] log pi(a | x) - log pi_old(a | x), in nats; log rho.
         advantages: [...] reward units.
-        epsilon: how far the ratio may move for gain, above 0.
+        epsilon: how far the ratio may move for gain, above 0; an array [] if it is
+            annealed, whose value is not checked.
 
     Returns:
         [...] reward units; one number for each element, in the common type.
@@ -68,7 +69,8 @@ def clipped_surrogate_loss(
     """
     check_floating(log_ratios=log_ratios, advantages=advantages)
     check_same_shape(log_ratios=log_ratios, advantages=advantages)
-    check_above(0, epsilon=epsilon)
+    if not isinstance(epsilon, jax.Array):
+        check_above(0, epsilon=epsilon)
     dtype, (log_ratios, advantages) = widen(log_ratios, advantages)
     advantages = jax.lax.stop_gradient(advantages)
     ratios = jnp.exp(log_ratios)
@@ -133,7 +135,8 @@ def dual_clipped_surrogate_loss(
     Args:
         log_ratios: [...] log pi(a | x) - log pi_old(a | x), in nats; log rho.
         advantages: [...] reward units.
-        epsilon: how far the ratio may move for gain, above 0.
+        epsilon: how far the ratio may move for gain, above 0; an array [] if it is
+            annealed, whose value is not checked.
         dual_clip: the largest ratio that counts where A < 0, above 1.
 
     Returns:
