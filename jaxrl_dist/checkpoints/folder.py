@@ -46,8 +46,9 @@ class CheckpointInfo(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run: the last few, and the best.
 
-    One process writes; any number may read at the same time. Nothing is created, and
-    orbax is not imported, before the first `save` or `restore`.
+    One process writes, the first if JAX runs in several; any number may read at the
+    same time. Nothing is created, and orbax is not imported, before the first `save` or
+    `restore`.
 
     Attributes:
         folder: where the checkpoints lie.
