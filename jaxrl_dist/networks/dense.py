@@ -97,8 +97,9 @@ def _kernel_gradient(
 def _kernel_gradient_on_cpu(
     precision: Any, rows: jax.Array, gradients: jax.Array
 ) -> jax.Array:
-    """The same, with the smaller operand written out transposed."""
+    """The same; of the two ways, the one that transposes fewer numbers."""
     written = lax.optimization_barrier
-    if rows.shape[1] <= gradients.shape[1]:
+    (num_rows, features), units = rows.shape, gradients.shape[1]
+    if num_rows * features <= (num_rows + features) * units:
         return jnp.dot(written(rows.T), gradients, precision=precision)
     return written(jnp.dot(written(gradients.T), rows, precision=precision)).T

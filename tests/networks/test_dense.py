@@ -10,7 +10,7 @@ from jax import lax
 from jaxrl_dist.networks.dense import Dense, dense_dot_general
 
 SIZES = [(1, 1), (4, 64), (64, 64), (64, 3), (33, 7)]
-LEADING = [(), (1,), (5,), (3, 4), (2, 3, 2)]
+LEADING = [(), (5,), (3, 4), (2, 30, 2)]
 
 
 def value_and_gradients(layer, inputs: jax.Array):
