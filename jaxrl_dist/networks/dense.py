@@ -2,9 +2,9 @@
 
 XLA on a CPU multiplies matrices in two ways. The fast one takes products that contract
 the left operand's last axis. The weight gradient of a dense layer, inputs^T gradients,
-contracts the first axis and falls to the slow one: from 512 rows of 64 to 64 units it
-takes 75 microseconds instead of 26. Writing the transposed operand out first costs 4.
-An optimization barrier keeps XLA from folding the transposition into the product again.
+contracts the first axis and falls to the slow one, which takes two to three times as
+long. Writing the transposed operand out first costs little; an optimization barrier
+keeps XLA from folding the transposition into the product again.
 
 `python -m experiments.speed.networks` measures what this brings.
 """
