@@ -35,6 +35,9 @@ _UNKNOWN_BOUNDS = (
     "MNISTBandit-bsuite",
     "GaussianBandit-misc",
 )
+# gymnax's own environments whose observation is not decided by their state alone:
+# MemoryChain shows the state before the action, MNISTBandit an image and then nothing.
+_OBSERVED_OTHERWISE = ("MemoryChain-bsuite", "MNISTBandit-bsuite")
 _MINIMAL_ACTIONS = "use_minimal_action_set"
 
 
@@ -102,8 +105,17 @@ def make_gymnax_environment(
         state, observation = _cast((state, outcome.observation), like)
         return state, outcome._replace(observation=observation)
 
+    def observe(state: Any) -> ArrayTree:
+        with jax.numpy_rank_promotion("allow"):
+            key = jax.random.key(0)  # not used by those listed
+            observation = environment.observe(key, state, None, params)
+            return _cast(convert(observation), like[1])
+
     observation = _observation_spec(name, space, like[1])
-    return Environment(EnvironmentSpec(name, observation, action), reset, step)
+    spec = EnvironmentSpec(name, observation, action)
+    own = type(environment).__module__.startswith("gymnax.")
+    observed = own and name not in _OBSERVED_OTHERWISE
+    return Environment(spec, reset, step, observe if observed else None)
 
 
 def _unknown_name_message(name: str) -> str:
