@@ -73,9 +73,7 @@ def make_gymnax_environment(
         ValueError: the name or a parameter is unknown, or a value does not fit.
         FileNotFoundError: MNISTBandit could not get its images.
     """
-    if name not in gymnax.registered_envs:
-        raise ValueError(_unknown_name_message(name))
-    environment, params = _construct(name, dict(parameters or {}), minimal_actions)
+    environment, params = construct(name, parameters or {}, minimal_actions)
     space = environment.observation_space(params)
     action = _action_spec(environment.action_space(params))
     convert = _observation_converter(name, space)
@@ -129,10 +127,19 @@ def _unknown_name_message(name: str) -> str:
     )
 
 
-def _construct(
-    name: str, settings: dict[str, float], minimal_actions: bool
+def construct(
+    name: str, parameters: Mapping[str, float], minimal_actions: bool
 ) -> tuple[Any, Any]:
-    """Makes gymnax's object and its parameters, with the settings put in."""
+    """Makes gymnax's object and its parameters.
+
+    Args:
+        name: as for `make_gymnax_environment`, like the rest and the errors.
+        parameters: settings by name.
+        minimal_actions: whether MinAtar games offer only what does something.
+    """
+    if name not in gymnax.registered_envs:
+        raise ValueError(_unknown_name_message(name))
+    settings = dict(parameters)
     environment, params = _make(name, {})
     arguments = {
         argument.name: argument.default

@@ -244,3 +244,10 @@ def _observe_inner(environment: Environment) -> Callable | None:
     """The wrapped environment's `observe`, of a state that has its own as `inner`."""
     observe = environment.observe
     return None if observe is None else lambda state: observe(state.inner)
+
+
+def innermost_state(state: Any) -> Any:
+    """The environment's own state, out of those of the wrappers around it."""
+    while isinstance(state, StickyState | StackState | LimitState):
+        state = state.inner
+    return state

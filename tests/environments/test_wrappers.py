@@ -127,8 +127,11 @@ def test_rewards_are_clipped():
 def test_the_time_limit_truncates_but_never_hides_a_termination():
     rows, _ = random_rows(batch(wrappers.time_limit(counting(9), 3)), 4, 2)
     assert rows.is_last[3].all() and not rows.terminated.any()
-    rows, _ = random_rows(batch(wrappers.time_limit(counting(3), 3)), 4, 2)
-    assert rows.is_last[3].all() and rows.terminated[3].all()
+    limited = wrappers.time_limit(counting(1), 1)
+    key = jax.random.key(0)
+    state, _ = limited.reset(key)
+    _, outcome = limited.step(key, state, jnp.int32(0))
+    assert outcome.terminated and not outcome.truncated
     rows, _ = random_rows(batch(wrappers.time_limit(counting(2, False), 3)), 4, 2)
     assert rows.is_last[2].all()
 
