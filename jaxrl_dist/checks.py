@@ -30,7 +30,7 @@ def check_same_shape(**arrays: jax.Array) -> None:
             raise ValueError(f"{name} has shape {shape}, but {first} has shape {like}")
 
 
-def check_at_least(minimum: float, **settings: float) -> None:
+def check_at_least(minimum: float, **settings: float | jax.Array) -> None:
     """Checks that settings are not below a minimum.
 
     Args:
@@ -45,7 +45,7 @@ def check_at_least(minimum: float, **settings: float) -> None:
             raise ValueError(f"{name} must be at least {minimum}, got {setting}")
 
 
-def check_above(bound: float, **settings: float) -> None:
+def check_above(bound: float, **settings: float | jax.Array) -> None:
     """Checks that settings are strictly above a bound.
 
     Args:
@@ -60,7 +60,7 @@ def check_above(bound: float, **settings: float) -> None:
             raise ValueError(f"{name} must be above {bound}, got {setting}")
 
 
-def check_in_range(low: float, high: float, **settings: float) -> None:
+def check_in_range(low: float, high: float, **settings: float | jax.Array) -> None:
     """Checks that settings lie in a closed interval.
 
     Args:
@@ -115,6 +115,22 @@ def check_steps(*, ends: jax.Array | None = None, **arrays: jax.Array) -> None:
     check_same_shape(**{name: array, "ends": ends})
 
 
+def check_shape(shape: tuple[int, ...], **arrays: float | jax.Array) -> None:
+    """Checks that arrays have a shape that follows from other arguments.
+
+    Args:
+        shape: what is expected.
+        **arrays: the arrays, under the names the caller knows them by.
+
+    Raises:
+        ValueError: one differs; the message gives its name, its shape and what was
+            expected.
+    """
+    for name, array in arrays.items():
+        if jnp.shape(array) != shape:
+            raise ValueError(f"{name} has shape {jnp.shape(array)}, expected {shape}")
+
+
 def check_rank(rank: int, **arrays: jax.Array) -> None:
     """Checks that arrays have at least so many axes.
 
@@ -147,11 +163,10 @@ def check_actions(
             are known, that is outside compiled code.
     """
     for name, indices in actions.items():
-        dtype, shape = jnp.result_type(indices), jnp.shape(indices)
+        dtype = jnp.result_type(indices)
         if not jnp.issubdtype(dtype, jnp.integer):
             raise ValueError(f"{name} must be integers, got {dtype}")
-        if shape != batch_shape:
-            raise ValueError(f"{name} has shape {shape}, expected {batch_shape}")
+        check_shape(batch_shape, **{name: indices})
         if not is_known(indices) or not np.size(indices):
             continue
         low, high = np.min(indices), np.max(indices)

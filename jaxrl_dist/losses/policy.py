@@ -1,4 +1,4 @@
-"""Losses of policies, for any distribution, and what categorical ones need besides."""
+"""Losses of policies: they take log-probabilities, so any distribution will do."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,8 @@ from jaxrl_dist.checks import (
     check_above,
     check_at_least,
     check_floating,
-    check_rank,
     check_same_shape,
+    check_shape,
 )
 from jaxrl_dist.losses.precision import widen
 
@@ -41,67 +41,8 @@ def policy_gradient_loss(*, log_probs: jax.Array, advantages: jax.Array) -> jax.
     return (-jax.lax.stop_gradient(advantages) * log_probs).astype(dtype)
 
 
-def entropy(*, logits: jax.Array) -> jax.Array:
-    """Computes the entropy of categorical distributions.
-
-    Logits of -inf (actions that are not allowed) have probability 0 and count nothing;
-    at least one must be finite. Gradients flow into the logits.
-
-    Args:
-        logits: [..., A] log-probabilities up to a constant, in nats.
-
-    Returns:
-        [...] in [0, log A] nats, in the type of the logits.
-
-    Raises:
-        ValueError: the logits have no axis, or are not floating. Values are not
-            checked.
-
-    Source:
-        Shannon 1948, A mathematical theory of communication, section 6.
-    """
-    check_floating(logits=logits)
-    check_rank(1, logits=logits)
-    dtype, (logits,) = widen(logits)
-    log_probs = jax.nn.log_softmax(logits)
-    terms = jnp.exp(log_probs) * jnp.where(logits > -jnp.inf, log_probs, 0.0)
-    return -jnp.sum(terms, axis=-1).astype(dtype)
-
-
-def categorical_kl(*, logits: jax.Array, other_logits: jax.Array) -> jax.Array:
-    """Computes the Kullback-Leibler divergence of categorical distributions.
-
-        KL(p || q) = sum_a p(a) (log p(a) - log q(a))
-
-    Where p is 0 (logits of -inf) a term is 0, whatever q is. Where only q is 0 the
-    divergence is infinite. Gradients flow into both arrays.
-
-    Args:
-        logits: [..., A] of p, the distribution the mean is taken under, in nats.
-        other_logits: [..., A] of q, in nats.
-
-    Returns:
-        [...] at least 0, in nats, in the common type.
-
-    Raises:
-        ValueError: shapes do not agree, the logits have no axis, or are not floating.
-            Values are not checked.
-
-    Source:
-        Kullback & Leibler 1951, On information and sufficiency, equation 2.4.
-    """
-    check_floating(logits=logits, other_logits=other_logits)
-    check_same_shape(logits=logits, other_logits=other_logits)
-    check_rank(1, logits=logits)
-    dtype, (logits, other_logits) = widen(logits, other_logits)
-    log_p, log_q = jax.nn.log_softmax(logits), jax.nn.log_softmax(other_logits)
-    possible = logits > -jnp.inf
-    log_ratios = jnp.where(possible, log_p, 0.0) - jnp.where(possible, log_q, 0.0)
-    return jnp.sum(jnp.exp(log_p) * log_ratios, axis=-1).astype(dtype)
-
-
 def clipped_surrogate_loss(
-    *, log_ratios: jax.Array, advantages: jax.Array, epsilon: float
+    *, log_ratios: jax.Array, advantages: jax.Array, epsilon: float | jax.Array
 ) -> jax.Array:
     """Computes PPO's clipped surrogate, with its sign turned to make it a loss.
 
@@ -112,7 +53,8 @@ def clipped_surrogate_loss(
     Args:
         log_ratios: [...] log pi(a | x) - log pi_old(a | x), in nats; log rho.
         advantages: [...] reward units.
-        epsilon: how far the ratio may move for gain, above 0.
+        epsilon: how far the ratio may move for gain, above 0; an array [] if it is
+            annealed, whose value is not checked.
 
     Returns:
         [...] reward units; one number for each element, in the common type.
@@ -127,7 +69,8 @@ def clipped_surrogate_loss(
     """
     check_floating(log_ratios=log_ratios, advantages=advantages)
     check_same_shape(log_ratios=log_ratios, advantages=advantages)
-    check_above(0, epsilon=epsilon)
+    if not isinstance(epsilon, jax.Array):
+        check_above(0, epsilon=epsilon)
     dtype, (log_ratios, advantages) = widen(log_ratios, advantages)
     advantages = jax.lax.stop_gradient(advantages)
     ratios = jnp.exp(log_ratios)
@@ -173,3 +116,175 @@ def clipped_value_loss(
     clipped = old_values + jnp.clip(values - old_values, -epsilon, epsilon)
     errors, clipped_errors = values - targets, clipped - targets
     return (0.5 * jnp.maximum(errors**2, clipped_errors**2)).astype(dtype)
+
+
+def dual_clipped_surrogate_loss(
+    *,
+    log_ratios: jax.Array,
+    advantages: jax.Array,
+    epsilon: float,
+    dual_clip: float = 3.0,
+) -> jax.Array:
+    """Computes PPO's clipped surrogate, bounded for actions that turned out badly too.
+
+        loss = -max(min(rho A, clip(rho, 1 - epsilon, 1 + epsilon) A), dual_clip A)
+
+    where A < 0, and `clipped_surrogate_loss` where A >= 0. The gradient stops at the
+    advantages, and is 0 where a clipped term is taken.
+
+    Args:
+        log_ratios: [...] log pi(a | x) - log pi_old(a | x), in nats; log rho.
+        advantages: [...] reward units.
+        epsilon: how far the ratio may move for gain, above 0; an array [] if it is
+            annealed, whose value is not checked.
+        dual_clip: the largest ratio that counts where A < 0, above 1.
+
+    Returns:
+        [...] reward units; one number for each element, in the common type.
+
+    Raises:
+        ValueError: shapes do not agree, an array is not floating, epsilon is not above
+            0, or the dual clip is not above 1. Traced values are not checked.
+
+    Source:
+        Ye et al. 2020, Mastering complex control in MOBA games with deep reinforcement
+        learning, equation 4, arXiv:1912.09729.
+    """
+    check_above(1, dual_clip=dual_clip)
+    losses = clipped_surrogate_loss(
+        log_ratios=log_ratios, advantages=advantages, epsilon=epsilon
+    )
+    bounds = -dual_clip * jax.lax.stop_gradient(jnp.asarray(advantages))
+    bounds = jnp.where(bounds > 0.0, bounds, jnp.inf)
+    return jnp.minimum(losses, bounds.astype(losses.dtype))
+
+
+def kl_penalized_loss(
+    *,
+    log_ratios: jax.Array,
+    advantages: jax.Array,
+    kl: jax.Array,
+    coefficient: float | jax.Array,
+) -> jax.Array:
+    """Computes the surrogate of PPO with a KL penalty in place of clipping.
+
+        loss = -rho A + beta KL(pi_old || pi)
+
+    The gradient stops at the advantages and at the coefficient.
+
+    Args:
+        log_ratios: [...] log pi(a | x) - log pi_old(a | x), in nats; log rho.
+        advantages: [...] reward units.
+        kl: [...] KL(pi_old(. | x) || pi(. | x)), in nats.
+        coefficient: [] beta, reward units per nat, at least 0; see
+            `adapted_kl_coefficient`.
+
+    Returns:
+        [...] reward units; one number for each element, in the common type.
+
+    Raises:
+        ValueError: shapes do not agree, an array is not floating, or the coefficient
+            is below 0. Traced values are not checked.
+
+    Source:
+        Schulman et al. 2017, Proximal policy optimization algorithms, equation 8,
+        arXiv:1707.06347.
+    """
+    check_floating(log_ratios=log_ratios, advantages=advantages, kl=kl)
+    check_same_shape(log_ratios=log_ratios, advantages=advantages, kl=kl)
+    check_shape((), coefficient=coefficient)
+    check_at_least(0, coefficient=coefficient)
+    dtype, (log_ratios, advantages, kl) = widen(log_ratios, advantages, kl)
+    advantages, coefficient = jax.lax.stop_gradient((advantages, coefficient))
+    return (coefficient * kl - jnp.exp(log_ratios) * advantages).astype(dtype)
+
+
+def adapted_kl_coefficient(
+    *,
+    coefficient: float | jax.Array,
+    kl: jax.Array,
+    target_kl: float,
+) -> jax.Array:
+    """Computes the coefficient of the KL penalty for the next batch.
+
+    Halved where the KL fell below target / 1.5, doubled where it rose above 1.5 times
+    the target. No gradient flows through the result.
+
+    Args:
+        coefficient: [] the one in use, reward units per nat, at least 0.
+        kl: [] mean of KL(pi_old || pi) over the batch after the update, in nats.
+        target_kl: above 0, in nats.
+
+    Returns:
+        [] reward units per nat, in the type of `kl`.
+
+    Raises:
+        ValueError: an argument is no single number, the KL is not floating, the
+            coefficient is below 0, or the target is not above 0. Traced values are not
+            checked.
+
+    Source:
+        Schulman et al. 2017, Proximal policy optimization algorithms, section 4,
+        arXiv:1707.06347.
+    """
+    check_floating(kl=kl)
+    check_shape((), coefficient=coefficient, kl=kl)
+    check_at_least(0, coefficient=coefficient)
+    check_above(0, target_kl=target_kl)
+    factor = jnp.where(kl < target_kl / 1.5, 0.5, jnp.where(kl > target_kl * 1.5, 2, 1))
+    return jax.lax.stop_gradient(factor * coefficient).astype(jnp.result_type(kl))
+
+
+def a2c_loss(
+    *,
+    log_probs: jax.Array,
+    entropies: jax.Array,
+    advantages: jax.Array,
+    values: jax.Array,
+    targets: jax.Array,
+    value_coefficient: float = 0.5,
+    entropy_coefficient: float = 0.01,
+) -> jax.Array:
+    """Computes the loss of advantage actor-critic: policy, value and entropy.
+
+        loss = -A log pi(a | x) + c_V (V(x) - G)^2 / 2 - c_H H(pi(. | x))
+
+    The gradient stops at the advantages and the targets.
+
+    Args:
+        log_probs: [...] log pi(a | x) of the learner, in nats.
+        entropies: [...] H(pi(. | x)) of the learner, in nats.
+        advantages: [...] reward units.
+        values: [...] V(x) of the learner, reward units.
+        targets: [...] what V(x) should move towards, reward units.
+        value_coefficient: c_V, per reward unit, at least 0.
+        entropy_coefficient: c_H, reward units per nat, at least 0.
+
+    Returns:
+        [...] reward units; one number for each element, in the common type.
+
+    Raises:
+        ValueError: shapes do not agree, an array is not floating, or a coefficient is
+            below 0. Traced values are not checked.
+
+    Source:
+        Mnih et al. 2016, Asynchronous methods for deep reinforcement learning,
+        section 4 and algorithm S3, arXiv:1602.01783.
+    """
+    arrays = {
+        "log_probs": log_probs,
+        "entropies": entropies,
+        "advantages": advantages,
+        "values": values,
+        "targets": targets,
+    }
+    check_floating(**arrays)
+    check_same_shape(**arrays)
+    check_at_least(
+        0, value_coefficient=value_coefficient, entropy_coefficient=entropy_coefficient
+    )
+    dtype, (log_probs, entropies, advantages, values, targets) = widen(*arrays.values())
+    policy = policy_gradient_loss(log_probs=log_probs, advantages=advantages)
+    squares = 0.5 * jnp.square(values - jax.lax.stop_gradient(targets))
+    loss = policy + value_coefficient * squares - entropy_coefficient * entropies
+    return loss.astype(dtype)

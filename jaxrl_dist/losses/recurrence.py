@@ -10,6 +10,9 @@ from jaxrl_dist.losses.precision import widen
 
 Method = Literal["scan", "associative"]
 
+# Terms of an n-step sum that are taken in one pass over memory.
+MAX_UNROLL = 16
+
 
 def linear_recurrence(
     *,
@@ -48,6 +51,40 @@ def linear_recurrence(
     if (method or default_method()) == "scan":
         return _by_scan(increments, factors, initial).astype(dtype)
     return _by_associative_scan(increments, factors, initial).astype(dtype)
+
+
+def fold_windows(
+    *, increments: jax.Array, factors: jax.Array, beyond: jax.Array, n: int
+) -> jax.Array:
+    """Solves the recurrence anew for each step, over that step and n - 1 more.
+
+    From x = beyond_{t+n-1}, for k = t+n-1 down to t: x = increments_k + factors_k x.
+    Steps beyond the last count as zeros. Gradients flow into all three arrays.
+
+    Args:
+        increments: [T, ...] any unit.
+        factors: [T, ...] without unit.
+        beyond: [T, ...] what follows a window that ends with this step.
+        n: steps in a window, at least 1.
+
+    Returns:
+        [T, ...] in the unit of the increments.
+    """
+    num_steps = len(increments)
+    n = min(n, num_steps)
+    nothing = jnp.zeros_like(increments[: n - 1])
+    increments = jnp.concatenate([increments, nothing])
+    factors = jnp.concatenate([factors, nothing])
+
+    def one_step_closer(done: int, sums: jax.Array) -> jax.Array:
+        start = n - 1 - done
+        increment = jax.lax.dynamic_slice_in_dim(increments, start, num_steps)
+        factor = jax.lax.dynamic_slice_in_dim(factors, start, num_steps)
+        return increment + factor * sums
+
+    sums = jnp.concatenate([beyond[n - 1 :], nothing])
+    # Unrolled, so that the few steps that are usual are one pass over memory.
+    return jax.lax.fori_loop(0, n, one_step_closer, sums, unroll=min(n, MAX_UNROLL))
 
 
 def default_method() -> Method:

@@ -7,7 +7,12 @@ import jax.numpy as jnp
 
 from jaxrl_dist.checks import check_at_least, check_in_range, check_steps
 from jaxrl_dist.losses.precision import widen
-from jaxrl_dist.losses.recurrence import Method, cut_at_ends, linear_recurrence
+from jaxrl_dist.losses.recurrence import (
+    Method,
+    cut_at_ends,
+    fold_windows,
+    linear_recurrence,
+)
 
 
 class GAE(NamedTuple):
@@ -148,25 +153,15 @@ def n_step_returns(
     )
     check_at_least(1, n=n)
     dtype, (rewards, discounts, next_values) = widen(rewards, discounts, next_values)
-    num_steps = len(rewards)
-    n = min(n, num_steps)
-
-    def padded(array: jax.Array, filler: float | bool) -> jax.Array:
-        missing = jnp.full_like(array[: n - 1], filler)
-        return jnp.concatenate([array, missing])
-
-    # Steps beyond the trajectory earn nothing and discount nothing, so that the last
-    # value passes through them. Every step's n terms are then slices of these arrays.
-    last = jnp.broadcast_to(next_values[-1], next_values[: n - 1].shape)
-    reached = jnp.concatenate([next_values, last])
-    rewards, discounts = padded(rewards, 0.0), padded(discounts, 1.0)
-    ends = None if ends is None else padded(jnp.asarray(ends), False)
-    returns = reached[n - 1 :]
-    for ahead in reversed(range(n)):
-        steps = slice(ahead, ahead + num_steps)
-        if ends is not None:
-            returns = jnp.where(ends[steps], reached[steps], returns)
-        returns = rewards[steps] + discounts[steps] * returns
+    is_final = jnp.zeros_like(rewards, dtype=bool).at[-1].set(True)
+    is_final = is_final if ends is None else is_final | ends
+    reached = discounts * next_values
+    returns = fold_windows(
+        increments=rewards + jnp.where(is_final, reached, 0.0),
+        factors=cut_at_ends(discounts, is_final),
+        beyond=next_values,
+        n=n,
+    )
     return returns.astype(dtype)
 
 

@@ -1,0 +1,101 @@
+"""Devices of this process: how many, and functions compiled for all of them at once.
+
+The only file that names `pmap`. Values carry a leading device axis [D, ...]: a
+replicated value is equal along it, a sharded one is not.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl_dist.types import ArrayTree
+
+AXIS_NAME = "devices"
+
+
+def use_all_cores(at_least: int | None = None) -> None:
+    """Gives JAX one CPU device per core; call before JAX touches any device.
+
+    XLA runs plain matrix products of one CPU device on one core, so the second core is
+    used only by a second device. Does nothing where the user has set the number, or
+    where JAX is already running.
+
+    Args:
+        at_least: devices wanted even with fewer cores, as a run needs that was started
+            elsewhere with more; None for one per core.
+    """
+    if os.environ.get("JAX_NUM_CPU_DEVICES"):
+        return
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        cores = os.cpu_count() or 1
+    try:
+        jax.config.update("jax_num_cpu_devices", max(cores, at_least or 1))
+    except RuntimeError:
+        return  # JAX is running already, with the devices that it has
+
+
+def choose_number(batch_size: int, asked: int | None = None) -> int:
+    """How many devices a batch runs on.
+
+    Args:
+        batch_size: environments, to be divided evenly over the devices.
+        asked: a number the user insists on; None takes the most that divide the batch.
+
+    Returns:
+        The number of devices, at least 1.
+
+    Raises:
+        ValueError: the number asked for is not there, or does not divide the batch.
+    """
+    available = jax.local_device_count()
+    if asked is None:
+        return max(n for n in range(1, available + 1) if batch_size % n == 0)
+    if not 1 <= asked <= available:
+        raise ValueError(
+            f"num_devices is {asked}, but there are {available} "
+            f"{jax.default_backend()} devices; 1 to {available} would do"
+        )
+    if batch_size % asked:
+        raise ValueError(
+            f"num_envs is {batch_size}, which does not divide over num_devices {asked}"
+        )
+    return asked
+
+
+def compile_for(
+    num_devices: int,
+    function: Callable,
+    *,
+    donate: tuple[int, ...] = (),
+    **options: Any,
+) -> Callable:
+    """Compiles a function of one device's share for several devices.
+
+    Args:
+        num_devices: D; the first D local devices are used.
+        function: works on arrays without the device axis; collectives over `AXIS_NAME`
+            see all devices.
+        donate: positions of arguments whose memory the results may reuse.
+        **options: further options of `jax.pmap`, such as `in_axes`.
+
+    Returns:
+        The function of arrays with a leading device axis [D, ...].
+    """
+    devices = jax.local_devices()[:num_devices]
+    return jax.pmap(
+        function,
+        axis_name=AXIS_NAME,
+        devices=devices,
+        donate_argnums=donate,
+        **options,
+    )
+
+
+def replicate(tree: ArrayTree, num_devices: int) -> ArrayTree:
+    """Copies every array to each device, [...] to [D, ...]."""
+    return jax.tree.map(lambda x: jnp.stack([x] * num_devices), tree)
