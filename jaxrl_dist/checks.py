@@ -4,6 +4,9 @@ Shapes and types are always known then. Values are known only outside compiled c
 a check on a value passes where the value is traced.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +16,28 @@ from jax.core import Tracer
 def is_known(setting: object) -> bool:
     """Whether a value can be looked at: it is not traced by a transformation."""
     return not isinstance(setting, Tracer)
+
+
+@contextlib.contextmanager
+def settings_of(at: str) -> Iterator[None]:
+    """Within the block, errors call settings by their whole names.
+
+    A dataclass knows the names of its settings, and not where it stands itself: of
+    `gamma must be in [0, 1]` this makes `agent.gamma must be in [0, 1]`.
+
+    Args:
+        at: where the settings stand, such as "agent"; "" changes nothing.
+
+    Raises:
+        ValueError: one was raised within the block.
+    """
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        if not at or message.startswith(f"{at}."):
+            raise
+        raise ValueError(f"{at}.{message}") from error
 
 
 def check_same_shape(**arrays: jax.Array) -> None:

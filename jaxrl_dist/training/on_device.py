@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl_dist import rollout
 from jaxrl_dist.checks import check_at_least
@@ -15,6 +16,8 @@ from jaxrl_dist.environments.base import BatchedEnvironment
 from jaxrl_dist.evaluation import Episodes, evaluate
 from jaxrl_dist.training.normaliser import Normaliser
 from jaxrl_dist.types import Agent, ArrayTree, Params, TimeStep
+
+EVALUATION = 0x6576616C  # sets the keys of evaluations apart from those of training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,25 +208,23 @@ def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnD
         The functions, compiled when first called.
     """
 
-    def init_all(first_seed: int) -> TrainState:
-        pairs = [
-            jax.random.split(jax.random.key(first_seed + s)) for s in range(num_seeds)
-        ]
-        keys = jnp.stack([key for key, _ in pairs])
-        keys_envs = jnp.stack(
-            [jax.random.split(key, num_devices) for _, key in pairs], axis=1
-        )
-        start = over_seeds(lambda *keys: init(setting, *keys), num_seeds)
-        return devices.compile_for(num_devices, start)(
-            devices.replicate(keys, num_devices), keys_envs
-        )
+    def init_all(first_seed: jax.Array) -> TrainState:
+        # Keys are made in here: outside, each step would be compiled by itself.
+        device = jax.lax.axis_index(devices.AXIS_NAME)
+
+        def one(seed: jax.Array) -> TrainState:
+            key, key_envs = jax.random.split(jax.random.key(seed))
+            return init(setting, key, jax.random.split(key_envs, num_devices)[device])
+
+        return over_seeds(one, num_seeds)(first_seed + jnp.arange(num_seeds))
 
     def train_all(state: TrainState, num_updates: jax.Array) -> tuple:
         one = over_seeds(lambda state: train(setting, state, num_updates), num_seeds)
         return one(state)
 
+    start = devices.compile_for(num_devices, init_all)
     return OnDevice(
-        init=init_all,
+        init=lambda first_seed: start(np.full(num_devices, first_seed, np.int32)),
         train=devices.compile_for(
             num_devices, train_all, donate=(0,), in_axes=(0, None)
         ),
@@ -249,11 +250,14 @@ def make_evaluate(
         greedy: take the most likely action instead of a sample.
 
     Returns:
-        (TrainState [D, S, ...], key) to Episodes [D, S, 1, B].
+        (TrainState [D, S, ...], seed [], number []) to Episodes [D, S, 1, B]. Both are
+        int32; evaluations of a seed differ by their number, at least 0.
     """
     num_envs = -(-num_episodes // num_devices)
 
-    def evaluate_all(state: TrainState, key: jax.Array) -> Episodes:
+    def evaluate_all(state: TrainState, seed: jax.Array, number: jax.Array) -> Episodes:
+        key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+        key = jax.random.fold_in(key, number)
         key = jax.random.fold_in(key, jax.lax.axis_index(devices.AXIS_NAME))
 
         def one(state: TrainState) -> Episodes:
@@ -268,7 +272,7 @@ def make_evaluate(
 
         return over_seeds(one, num_seeds)(state)
 
-    return devices.compile_for(num_devices, evaluate_all, in_axes=(0, None))
+    return devices.compile_for(num_devices, evaluate_all, in_axes=(0, None, None))
 
 
 def over_seeds(function: Callable, num_seeds: int) -> Callable:
