@@ -5,7 +5,10 @@ a check on a value passes where the value is traced.
 """
 
 import contextlib
+import dataclasses
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +22,7 @@ def is_known(setting: object) -> bool:
 
 
 @contextlib.contextmanager
-def settings_of(at: str) -> Iterator[None]:
+def settings_of(at: str, config: Any) -> Iterator[None]:
     """Within the block, errors call settings by their whole names.
 
     A dataclass knows the names of its settings, and not where it stands itself: of
@@ -27,6 +30,7 @@ def settings_of(at: str) -> Iterator[None]:
 
     Args:
         at: where the settings stand, such as "agent"; "" changes nothing.
+        config: the dataclass, or its class.
 
     Raises:
         ValueError: one was raised within the block.
@@ -37,7 +41,9 @@ def settings_of(at: str) -> Iterator[None]:
         message = str(error)
         if not at or message.startswith(f"{at}."):
             raise
-        raise ValueError(f"{at}.{message}") from error
+        name = re.match(r"\w*", message)
+        own = name and name[0] in {field.name for field in dataclasses.fields(config)}
+        raise ValueError(f"{at}{'.' if own else ': '}{message}") from error
 
 
 def check_same_shape(**arrays: jax.Array) -> None:

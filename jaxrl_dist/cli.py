@@ -1,8 +1,8 @@
 """The command line of an experiment's module, and how any command of ours ends.
 
-Exit status: 0 when done, 1 after an unexpected error, 2 after wrong use or settings that
-do not fit, 3 when a number stopped being finite, and 128 plus the signal's number when
-interrupted (130 by Ctrl-C, 143 by SIGTERM).
+Exit status: 0 when done, 1 after an unexpected error, 2 after wrong use or settings
+that do not fit, 3 when a number stopped being finite, and 128 plus the signal's number
+when interrupted (130 by Ctrl-C, 143 by SIGTERM).
 """
 
 import contextlib

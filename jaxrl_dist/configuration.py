@@ -209,7 +209,7 @@ def _read_config(data: Any, at: str, classes: Mapping[str, type]) -> Any:
         for name in names
         if name in data
     }
-    with settings_of(at):
+    with settings_of(at, cls):
         return cls(**settings)
 
 

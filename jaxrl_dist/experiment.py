@@ -111,13 +111,13 @@ def plan(experiment: Experiment) -> Plan:
         ValueError: settings that do not fit each other or the machine.
     """
     config = experiment
-    with settings_of("runtime"):
+    with settings_of("runtime", config.runtime):
         num_devices = devices.choose_number(
             config.environment.num_envs, config.runtime.num_devices
         )
     axis_name = devices.AXIS_NAME if num_devices > 1 else None
     schedule = make_schedule(config)
-    with settings_of("environment"):
+    with settings_of("environment", config.environment):
         environment = config.environment.build()
         normaliser = make_normaliser(
             environment.spec,
@@ -126,9 +126,9 @@ def plan(experiment: Experiment) -> Plan:
             gamma=config.agent.gamma,
             axis_name=axis_name,
         )
-    with settings_of("network"):
+    with settings_of("network", config.network):
         network = config.network.build(normaliser.spec)
-    with settings_of("agent"):
+    with settings_of("agent", config.agent):
         agent = config.agent.build(network, schedule.total, axis_name)
     setting = Setting(
         agent=agent,

@@ -14,7 +14,7 @@ from jaxrl_dist.training import reporting
 from jaxrl_dist.training.interruption import Interruption
 from jaxrl_dist.training.on_device import Report
 
-# A chunk grows until it takes this long: a signal is answered after the chunk under way.
+# Chunks grow until they take this long; a signal is answered when one is done.
 CHUNK_SECONDS = 0.5
 
 
