@@ -54,12 +54,14 @@ def choose_number(batch_size: int, asked: int | None = None) -> int:
         return max(n for n in range(1, available + 1) if batch_size % n == 0)
     if not 1 <= asked <= available:
         raise ValueError(
-            f"num_devices is {asked}, but there are {available} "
-            f"{jax.default_backend()} devices; 1 to {available} would do"
+            f"num_devices is {asked}, but the devices that are there are {available} "
+            f"of kind {jax.default_backend()}; 1 to {available} would do"
         )
     if batch_size % asked:
+        fitting = [n for n in range(1, available + 1) if batch_size % n == 0]
         raise ValueError(
-            f"num_envs is {batch_size}, which does not divide over num_devices {asked}"
+            f"num_devices is {asked}, over which {batch_size} environments do not "
+            f"divide; {', '.join(map(str, fitting))} would do"
         )
     return asked
 
