@@ -9,9 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-
-from jaxrl_dist.types import ArrayTree
 
 AXIS_NAME = "devices"
 
@@ -94,8 +91,3 @@ def compile_for(
         donate_argnums=donate,
         **options,
     )
-
-
-def replicate(tree: ArrayTree, num_devices: int) -> ArrayTree:
-    """Copies every array to each device, [...] to [D, ...]."""
-    return jax.tree.map(lambda x: jnp.stack([x] * num_devices), tree)

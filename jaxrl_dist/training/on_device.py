@@ -73,16 +73,15 @@ class Report(NamedTuple):
     finite: jax.Array  # [] bool; nothing of the agent is NaN or infinite
 
 
-def init(setting: Setting, key: jax.Array, key_envs: jax.Array) -> TrainState:
+def init(setting: Setting, agent_state: Any, key: jax.Array) -> TrainState:
     """Makes the state from which a run starts, on one device.
 
     Args:
         setting: the run.
-        key: equal on all devices, so that parameters are.
-        key_envs: this device's own.
+        agent_state: fresh, and equal on all devices.
+        key: this device's own.
     """
-    agent_state = setting.agent.init(key)
-    key_reset, key_updates = jax.random.split(key_envs)
+    key_reset, key_updates = jax.random.split(key)
     lag = setting.policy_lag_updates
     past = ()
     if lag:
@@ -205,18 +204,21 @@ def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnD
         The functions, compiled when first called.
     """
 
+    def agents_and_keys(first_seed: jax.Array) -> tuple[Any, jax.Array]:
+        def one_seed(seed: jax.Array) -> tuple[Any, jax.Array]:
+            key_agent, key_envs = jax.random.split(jax.random.key(seed))
+            agent_state = setting.agent.init(key_agent)
+            return agent_state, jax.random.split(key_envs, num_devices)
+
+        # One seed after another: on a CPU, the batched QR decompositions of orthogonal
+        # initializers wait for the thread pool from inside it, and hang for ever.
+        states, keys = jax.lax.map(one_seed, first_seed + jnp.arange(num_seeds))
+        return states, keys.swapaxes(0, 1)
+
     def init_all(first_seed: int) -> TrainState:
-        pairs = [
-            jax.random.split(jax.random.key(first_seed + s)) for s in range(num_seeds)
-        ]
-        keys = jnp.stack([key for key, _ in pairs])
-        keys_envs = jnp.stack(
-            [jax.random.split(key, num_devices) for _, key in pairs], axis=1
-        )
-        start = over_seeds(lambda *keys: init(setting, *keys), num_seeds)
-        return devices.compile_for(num_devices, start)(
-            devices.replicate(keys, num_devices), keys_envs
-        )
+        states, keys = jax.jit(agents_and_keys)(first_seed)
+        start = over_seeds(lambda *x: init(setting, *x), num_seeds)
+        return devices.compile_for(num_devices, start, in_axes=(None, 0))(states, keys)
 
     def train_all(state: TrainState, num_updates: jax.Array) -> tuple:
         one = over_seeds(lambda state: train(setting, state, num_updates), num_seeds)
