@@ -205,6 +205,13 @@ def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnD
         The functions, compiled when first called.
     """
 
+    def start_all(keys: jax.Array, keys_envs: jax.Array) -> TrainState:
+        # One seed after the other, not `vmap`: orthogonal initialisation factorises
+        # matrices, and jaxlib 0.10's batched QR on the CPU waits for threads of the
+        # very pool it runs in. With as many of them running as there are threads, for
+        # example two layers at once on two cores, all wait for ever.
+        return jax.lax.map(lambda pair: init(setting, *pair), (keys, keys_envs))
+
     def init_all(first_seed: int) -> TrainState:
         pairs = [
             jax.random.split(jax.random.key(first_seed + s)) for s in range(num_seeds)
@@ -213,8 +220,7 @@ def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnD
         keys_envs = jnp.stack(
             [jax.random.split(key, num_devices) for _, key in pairs], axis=1
         )
-        start = over_seeds(lambda *keys: init(setting, *keys), num_seeds)
-        return devices.compile_for(num_devices, start)(
+        return devices.compile_for(num_devices, start_all)(
             devices.replicate(keys, num_devices), keys_envs
         )
 
