@@ -246,7 +246,7 @@ def make_minibatch_step(
         grads, metrics = jax.grad(loss, has_aux=True)(now.params, items, clip_ratio)
         grads = average_over(grads, axis_name)
         deltas, opt_state = optimizer.update(grads, now.opt_state, now.params)
-        params = optax.apply_updates(now.params, deltas)
+        params = now.params + deltas
         if config.target_kl is None:
             return Progress(params, opt_state, now.stopped), metrics
         kl = average_over(metrics["kl"], axis_name)

@@ -191,7 +191,7 @@ class OnDevice(NamedTuple):
 
     init: Callable  # (first seed) to TrainState
     train: Any  # (TrainState, num_updates []) to (TrainState, Report); the state is
-    # donated; can be compiled ahead, by `train.lower(...).compile()`
+    # donated; can be compiled ahead, by `devices.trace`
 
 
 def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnDevice:

@@ -110,6 +110,6 @@ def not_finite(report: Report, first_seed: int) -> list[str]:
     ]
 
 
-def _by_seed(values: np.ndarray) -> Any:
+def _by_seed(values: Any) -> Any:
     """One number for one seed, else one for each."""
     return float(values[0]) if len(values) == 1 else values
