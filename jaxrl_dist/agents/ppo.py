@@ -245,8 +245,8 @@ def make_minibatch_step(
     ) -> tuple[Progress, dict[str, jax.Array]]:
         grads, metrics = jax.grad(loss, has_aux=True)(now.params, items, clip_ratio)
         grads = average_over(grads, axis_name)
-        deltas, opt_state = optimizer.update(grads, now.opt_state, now.params)
-        params = now.params + deltas
+        steps: Any = optimizer.update(grads, now.opt_state, now.params)
+        params, opt_state = now.params + steps[0], steps[1]
         if config.target_kl is None:
             return Progress(params, opt_state, now.stopped), metrics
         kl = average_over(metrics["kl"], axis_name)

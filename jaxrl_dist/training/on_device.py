@@ -70,7 +70,7 @@ class TrainState(NamedTuple):
 class Report(NamedTuple):
     """What a number of updates did."""
 
-    metrics: dict[str, jax.Array]  # name to [], means over the updates
+    metrics: dict[str, Any]  # name to [], means over the updates
     episodes: statistics.EpisodeSums
     finite: jax.Array  # [] bool; nothing of the agent is NaN or infinite
 
