@@ -69,7 +69,7 @@ def gae_by_hand(values: np.ndarray, config: PPOConfig) -> np.ndarray:
     return advantages
 
 
-def loss_by_hand(params, before: dict[str, jax.Array], config: PPOConfig):
+def loss_by_hand(params, before: dict[str, Any], config: PPOConfig) -> jax.Array:
     """Equations 7 and 9 over the steps that count, picked out instead of weighed."""
     steps = before["steps"]
     _, policy, values = NETWORK.unroll(params, (), ROWS.observation, ROWS.is_first)
@@ -79,6 +79,7 @@ def loss_by_hand(params, before: dict[str, jax.Array], config: PPOConfig):
     clipped = jnp.clip(ratio, 1 - config.clip_ratio, 1 + config.clip_ratio)
     surrogate = jnp.minimum(ratio * advantage, clipped * advantage).mean()
     value, old, target = values[steps], before["value"], before["target"]
+    assert config.clip_value is not None
     near = old + jnp.clip(value - old, -config.clip_value, config.clip_value)
     value_loss = 0.5 * jnp.maximum((value - target) ** 2, (near - target) ** 2).mean()
     entropy = -(jnp.exp(log_probs) * log_probs).sum(-1).mean()
@@ -86,7 +87,7 @@ def loss_by_hand(params, before: dict[str, jax.Array], config: PPOConfig):
     return loss - config.entropy_weight * entropy
 
 
-def before_by_hand(params, config: PPOConfig) -> dict[str, jax.Array]:
+def before_by_hand(params, config: PPOConfig) -> dict[str, Any]:
     """What is known of the steps that count, [N] each, before the update."""
     steps = np.nonzero(~np.asarray(ROWS.is_last)[:-1])
     _, _, values = NETWORK.unroll(params, (), ROWS.observation, ROWS.is_first)
