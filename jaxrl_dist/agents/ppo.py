@@ -193,10 +193,33 @@ def learning_items(
 
 
 def minibatch_order(key: jax.Array, config: PPOConfig, num_items: int) -> jax.Array:
-    """Shuffles the items anew for each epoch, [epochs * minibatches, rows of each]."""
+    """Shuffles the items anew for each epoch, [epochs * minibatches, rows of each].
+
+    Raises:
+        ValueError: the minibatches do not divide the items.
+    """
+    check_divides(config.num_minibatches, num_items)
     keys = jax.random.split(key, config.num_epochs)
     order = jax.vmap(lambda k: permutation(k, num_items))(keys)
     return order.reshape(config.num_epochs * config.num_minibatches, -1)
+
+
+def check_divides(num_minibatches: int, num_items: int) -> None:
+    """Checks that minibatches of equal size use every item.
+
+    Raises:
+        ValueError: they do not; the message gives the nearest numbers that would do.
+    """
+    if num_items % num_minibatches == 0:
+        return
+    fitting = [n for n in range(1, num_items + 1) if num_items % n == 0]
+    below = max((n for n in fitting if n < num_minibatches), default=None)
+    above = min((n for n in fitting if n > num_minibatches), default=None)
+    near = " or ".join(str(n) for n in (below, above) if n is not None)
+    raise ValueError(
+        f"agent.num_minibatches is {num_minibatches}, which does not divide the "
+        f"{num_items} rows that an update has on each device; {near} would do"
+    )
 
 
 def make_minibatch_step(
