@@ -88,7 +88,7 @@ def make_one_step_agent(
         del key  # these losses draw nothing
         grads, metrics = jax.grad(loss, has_aux=True)(state.params, rows)
         grads = average_over(grads, axis_name)
-        metrics["gradient_norm"] = optax.global_norm(grads)
+        metrics["gradient_norm"] = optax.tree.norm(grads)
         return grads, UpdateInfo((), metrics)
 
     def apply_gradients(state: ActorCriticState, grads: Params) -> ActorCriticState:
