@@ -62,9 +62,7 @@ def training_metrics(report: Report) -> dict[str, Any]:
             "training/return_min": episodes.return_min,
             "training/return_max": episodes.return_max,
         }
-    known = [name for name in TELLING if name in report.metrics]
-    names = known + [name for name in report.metrics if name not in known]
-    metrics |= {f"learner/{name}": report.metrics[name] for name in names}
+    metrics |= _learner_metrics(report)
     return {name: _by_seed(values) for name, values in metrics.items()}
 
 
@@ -96,10 +94,8 @@ def not_finite(report: Report, first_seed: int) -> list[str]:
         report: of `fetch`.
         first_seed: of the run.
     """
-    wrong = {
-        f"learner/{name}": ~np.isfinite(values)
-        for name, values in report.metrics.items()
-    }
+    metrics = _learner_metrics(report)
+    wrong = {name: ~np.isfinite(values) for name, values in metrics.items()}
     if not any(seeds.any() for seeds in wrong.values()):
         wrong = {"a parameter": ~np.asarray(report.finite)}
     several = len(report.finite) > 1
@@ -110,6 +106,13 @@ def not_finite(report: Report, first_seed: int) -> list[str]:
     ]
 
 
-def _by_seed(values: Any) -> Any:
+def _learner_metrics(report: Report) -> dict[str, np.ndarray]:
+    """The agent's metrics, those that tell most first."""
+    known = [name for name in TELLING if name in report.metrics]
+    names = known + [name for name in report.metrics if name not in known]
+    return {f"learner/{name}": report.metrics[name] for name in names}
+
+
+def _by_seed(values: np.ndarray) -> Any:
     """One number for one seed, else one for each."""
     return float(values[0]) if len(values) == 1 else values
