@@ -2,14 +2,14 @@
 
 Both train two 2x64 tanh networks with 128 steps, 4 epochs and 4 minibatches. Each runs
 in a process of its own, as its users would start it. They compile before the clock
-starts, then train in turns, one while the other waits; the ratio is that of the medians.
+starts, then train in turns, one while the other waits; the ratio is that of medians.
 
     python -m experiments.speed.on_device --peer <checkout of PureJaxRL>/purejaxrl
     python -m experiments.speed.on_device --num-envs 1 64 4096 --num-seeds 1 256
 
 Without `--peer` only our own figures are printed. PureJaxRL was written for gymnax
-0.0.x: the peer's process wraps gymnax in gymnax's own adapter for the old interface, and
-leaves the rest as it is.
+0.0.x: the peer's process wraps gymnax in gymnax's own adapter for the old interface,
+and leaves the rest as it is.
 """
 
 import dataclasses
