@@ -103,10 +103,11 @@ def lambda_returns(
     )
     check_in_range(0, 1, lambda_=lambda_)
     dtype, (rewards, discounts, next_values) = widen(rewards, discounts, next_values)
-    traces = cut_at_ends(jnp.full_like(discounts, lambda_), ends)
+    carried = cut_at_ends(discounts, ends)
     returns = linear_recurrence(
-        increments=rewards + discounts * (1.0 - traces) * next_values,
-        factors=discounts * traces,
+        increments=rewards + (discounts - lambda_ * carried) * next_values,
+        factors=carried,
+        scale=lambda_,
         initial=next_values[-1],
         method=method,
     )
@@ -216,7 +217,8 @@ def gae(
     rewards, discounts, values, next_values = jax.lax.stop_gradient(arrays)
     advantages = linear_recurrence(
         increments=rewards + discounts * next_values - values,
-        factors=cut_at_ends(discounts * lambda_, ends),
+        factors=cut_at_ends(discounts, ends),
+        scale=lambda_,
         initial=jnp.zeros_like(values[0]),
         method=method,
     )
