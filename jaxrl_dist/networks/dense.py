@@ -1,0 +1,5 @@
+"""Dense layers."""
+
+import flax.linen as nn
+
+Dense = nn.Dense
