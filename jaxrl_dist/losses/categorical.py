@@ -90,6 +90,10 @@ def two_hot(*, values: jax.Array, atoms: jax.Array) -> jax.Array:
     Source:
         Schrittwieser et al. 2020, Mastering Atari, Go, chess and shogi by planning
         with a learned model, appendix F, arXiv:1911.08265.
+
+    Example:
+        >>> print(two_hot(values=jnp.array(2.5), atoms=jnp.array([0.0, 2.0, 4.0])))
+        [0.   0.75 0.25]
     """
     check_floating(values=values)
     _check_support((), atoms=atoms)

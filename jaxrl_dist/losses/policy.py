@@ -65,6 +65,17 @@ def clipped_surrogate_loss(
     Source:
         Schulman et al. 2017, Proximal policy optimization algorithms, equation 7,
         arXiv:1707.06347.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> print(
+        ...     losses.clipped_surrogate_loss(
+        ...         log_ratios=jnp.log(jnp.array([0.5, 2.0])),
+        ...         advantages=jnp.array([1.0, 1.0]),
+        ...         epsilon=0.25,
+        ...     )
+        ... )
+        [-0.5  -1.25]
     """
     check_floating(log_ratios=log_ratios, advantages=advantages)
     check_same_shape(log_ratios=log_ratios, advantages=advantages)

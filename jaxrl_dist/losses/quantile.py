@@ -33,6 +33,11 @@ def quantile_midpoints(num_quantiles: int) -> jax.Array:
     Source:
         Dabney et al. 2018, Distributional reinforcement learning with quantile
         regression, lemma 2, arXiv:1710.10044.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> print(losses.quantile_midpoints(4))
+        [0.125 0.375 0.625 0.875]
     """
     check_at_least(1, num_quantiles=num_quantiles)
     return (jnp.arange(num_quantiles) + 0.5) / num_quantiles

@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from jaxrl_dist.checks import check_same_shape, check_shape, check_steps
+from jaxrl_dist.checks import check_floating, check_shape, check_steps
 from jaxrl_dist.losses.precision import widen
 
 Method = Literal["scan", "associative"]
@@ -47,7 +47,8 @@ def linear_recurrence(
         Blelloch 1990, Prefix sums and their applications, section 1.4, CMU-CS-90-190.
     """
     check_steps(increments=increments, factors=factors)
-    check_same_shape(**{"increments[0]": increments[0], "initial": initial})
+    check_floating(initial=initial)
+    check_shape(jnp.shape(increments)[1:], initial=initial)
     check_shape((), scale=scale)
     if method not in {None, "scan", "associative"}:
         raise ValueError(f"method must be 'scan', 'associative' or None, got {method}")
@@ -133,4 +134,4 @@ def _by_associative_scan(
     sums, products = jax.lax.associative_scan(
         compose, (increments, factors), reverse=True
     )
-    return sums + products * initial
+    return sums + products * initial[None]

@@ -34,6 +34,11 @@ def signed_hyperbolic(values: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
     Source:
         Pohlen et al. 2018, Observe and look further, proposition A.1,
         arXiv:1805.11593.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> print(losses.signed_hyperbolic(jnp.array([0.0, 3.0, -3.0])))
+        [ 0.     1.003 -1.003]
     """
     check_floating(values=values)
     check_at_least(0, epsilon=epsilon)
@@ -116,6 +121,7 @@ def rescaled_n_step_targets(
     check_floating(next_q_selector=next_q_selector)
     check_same_shape(next_q_values=next_q_values, next_q_selector=next_q_selector)
     check_rank(2, next_q_values=next_q_values)
+    check_floating(rewards=rewards, discounts=discounts)
     dtype, arrays = widen(rewards, discounts, next_q_values)
     rewards, discounts, next_q_values = jax.lax.stop_gradient(arrays)
     picked = jnp.argmax(next_q_selector, axis=-1)

@@ -75,6 +75,18 @@ def vtrace(
         Espeholt et al. 2018, IMPALA, equation 1, remark 2 and section 4.2,
         arXiv:1802.01561. Lambda in q is not in the paper: it mixes as in a
         lambda-return, so that lambda 0 leaves a one-step advantage.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> estimates = losses.vtrace(
+        ...     rewards=jnp.array([1.0, 1.0]),
+        ...     discounts=jnp.array([0.5, 0.5]),
+        ...     values=jnp.array([0.0, 2.0]),
+        ...     next_values=jnp.array([2.0, 4.0]),
+        ...     log_ratios=jnp.log(jnp.array([2.0, 0.5])),
+        ... )
+        >>> print(estimates.targets, estimates.advantages)
+        [2.25 2.5 ] [2.25 0.5 ]
     """
     return leaky_vtrace(
         rewards=rewards,
