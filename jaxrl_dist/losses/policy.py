@@ -80,11 +80,7 @@ def clipped_surrogate_loss(
     check_floating(log_ratios=log_ratios, advantages=advantages)
     check_same_shape(log_ratios=log_ratios, advantages=advantages)
     check_above(0, epsilon=epsilon)
-    dtype, (log_ratios, advantages) = widen(log_ratios, advantages)
-    advantages = jax.lax.stop_gradient(advantages)
-    ratios = jnp.exp(log_ratios)
-    clipped = jnp.clip(ratios, 1.0 - epsilon, 1.0 + epsilon)
-    return -jnp.minimum(ratios * advantages, clipped * advantages).astype(dtype)
+    return _surrogate_loss(log_ratios, advantages, epsilon, highest=jnp.inf)
 
 
 def clipped_value_loss(
@@ -158,13 +154,11 @@ def dual_clipped_surrogate_loss(
         Ye et al. 2020, Mastering complex control in MOBA games with deep reinforcement
         learning, equation 4, arXiv:1912.09729.
     """
+    check_floating(log_ratios=log_ratios, advantages=advantages)
+    check_same_shape(log_ratios=log_ratios, advantages=advantages)
+    check_above(0, epsilon=epsilon)
     check_above(1, dual_clip=dual_clip)
-    losses = clipped_surrogate_loss(
-        log_ratios=log_ratios, advantages=advantages, epsilon=epsilon
-    )
-    bounds = -dual_clip * jax.lax.stop_gradient(jnp.asarray(advantages))
-    bounds = jnp.where(bounds > 0.0, bounds, jnp.inf)
-    return jnp.minimum(losses, bounds.astype(losses.dtype))
+    return _surrogate_loss(log_ratios, advantages, epsilon, highest=dual_clip)
 
 
 def kl_penalized_loss(
@@ -296,3 +290,17 @@ def a2c_loss(
     squares = 0.5 * jnp.square(values - jax.lax.stop_gradient(targets))
     loss = policy + value_coefficient * squares - entropy_coefficient * entropies
     return loss.astype(dtype)
+
+
+def _surrogate_loss(
+    log_ratios: jax.Array, advantages: jax.Array, epsilon: float, *, highest: float
+) -> jax.Array:
+    """The clipped surrogate, where `highest` bounds the ratio of bad actions."""
+    dtype, (log_ratios, advantages) = widen(log_ratios, advantages)
+    advantages = jax.lax.stop_gradient(advantages)
+    ratios = jnp.exp(log_ratios)
+    # The lesser of two products is a product with the lesser ratio where A > 0, and
+    # with the greater where A < 0: each has one bound that matters.
+    for_good = jnp.minimum(ratios, 1.0 + epsilon)
+    for_bad = jnp.clip(ratios, 1.0 - epsilon, highest)
+    return (-jnp.where(advantages > 0.0, for_good, for_bad) * advantages).astype(dtype)

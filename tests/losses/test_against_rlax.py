@@ -1,7 +1,7 @@
 """Function by function against rlax, with the differences in meaning stated."""
 
 # Losses take NumPy arrays as well, and here settings come in dictionaries.
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportCallIssue=false
 
 import warnings
 

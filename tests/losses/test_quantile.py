@@ -13,7 +13,7 @@ from jaxrl_dist import losses
 SIZES = [(1, 1), (2, 3), (8, 8), (5, 64), (3, 65), (4, 130)]
 
 
-def loss_by_hand(quantiles, fractions, targets, kappa):
+def loss_by_hand(quantiles, fractions, targets, *, kappa):
     total = 0.0
     for q, tau in zip(quantiles, fractions, strict=True):
         for target in targets:
@@ -44,7 +44,8 @@ def test_the_loss_matches_the_sum_over_pairs(num_quantiles, num_targets, kappa):
     with jax.enable_x64(True):
         got = losses.quantile_huber_loss(**arrays, kappa=kappa)
     for b in range(2):
-        expected = loss_by_hand(*(array[b] for array in arrays.values()), kappa)
+        one = [array[b] for array in arrays.values()]
+        expected = loss_by_hand(*one, kappa=kappa)
         np.testing.assert_allclose(got[b], expected, rtol=1e-12)
 
 
@@ -151,7 +152,7 @@ def test_q_learning_moves_to_the_quantiles_of_the_picked_action():
                 batch["quantiles"][at][batch["actions"][at]],
                 batch["fractions"][at],
                 batch["rewards"][at] + batch["discounts"][at] * nexts,
-                0.5,
+                kappa=0.5,
             )
             np.testing.assert_allclose(got[at], expected, rtol=1e-10)
 

@@ -42,7 +42,7 @@ def n_step_by_hand(steps, n):
     num_steps = len(steps["rewards"])
     results = []
     for start in range(num_steps):
-        earned, product = 0.0, 1.0
+        earned, product, reached = 0.0, 1.0, 0.0
         for t in range(start, min(start + n, num_steps)):
             earned += product * steps["rewards"][t]
             product *= steps["discounts"][t]
