@@ -8,39 +8,18 @@ Every figure is a median; "ratio" is rlax's time over ours, so above 1 is faster
 """
 
 import argparse
+import functools
 import platform
-import statistics
-import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import rlax
 
+from experiments.speed.turns import Contest, time_in_turns, with_gradient
 from jaxrl_dist import losses
-
-ROUNDS = 11
-SECONDS_PER_SAMPLE = 0.02
-
-
-class Contest(NamedTuple):
-    """One computation, done by both."""
-
-    name: str
-    sizes: str
-    ours: Callable[..., Any]  # (learnt, *given) to arrays
-    theirs: Callable[..., Any]
-    arguments: tuple  # the first is what gradients are taken of
-    with_gradient: bool = True
-
-
-class Figures(NamedTuple):
-    """What a contest took, medians in milliseconds per call."""
-
-    ours: float
-    theirs: float
 
 
 def over_time(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,7 +46,7 @@ def trajectory_contests_at(num_steps: int, batch_size: int) -> list[Contest]:
     discounts = jnp.full((num_steps, batch_size), 0.99)
     given = (rewards, discounts)
 
-    def our_vtrace(values, rewards, discounts, log_ratios):
+    def our_vtrace(values, rewards, discounts, log_ratios, **caps):
         return value_loss_terms(
             values,
             losses.vtrace(
@@ -76,6 +55,7 @@ def trajectory_contests_at(num_steps: int, batch_size: int) -> list[Contest]:
                 values=values[:-1],
                 next_values=values[1:],
                 log_ratios=log_ratios,
+                **caps,
             ),
         )
 
@@ -94,9 +74,17 @@ def trajectory_contests_at(num_steps: int, batch_size: int) -> list[Contest]:
     def value_loss_terms(values, estimates):
         return estimates.targets - values[:-1], estimates.advantages
 
-    def their_vtrace(values, rewards, discounts, log_ratios):
+    def their_vtrace(
+        values, rewards, discounts, log_ratios, *, clip_rho=1.0, clip_pg_rho=1.0
+    ):
         got = rlax.vtrace_td_error_and_advantage(
-            values[:-1], values[1:], rewards, discounts, jnp.exp(log_ratios)
+            values[:-1],
+            values[1:],
+            rewards,
+            discounts,
+            jnp.exp(log_ratios),
+            clip_rho_threshold=clip_rho,
+            clip_pg_rho_threshold=clip_pg_rho,
         )
         return got.errors, got.pg_advantage
 
@@ -124,6 +112,12 @@ def trajectory_contests_at(num_steps: int, batch_size: int) -> list[Contest]:
     sizes = f"T={num_steps} B={batch_size}"
     entries = [
         ("vtrace", our_vtrace, over_time(their_vtrace), (values, *given, log_ratios)),
+        (
+            "vtrace, caps that differ",
+            functools.partial(our_vtrace, clip_rho=1.2, clip_pg_rho=1.5),
+            over_time(functools.partial(their_vtrace, clip_rho=1.2, clip_pg_rho=1.5)),
+            (values, *given, log_ratios),
+        ),
         ("gae", our_gae, over_time(their_gae), (values, *given)),
         returns(
             "lambda_returns",
@@ -298,46 +292,6 @@ def policy_contests() -> list[Contest]:
             (advantages,),
         ),
     ]
-
-
-def with_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Value and gradient of the mean of the squares of all that a function returns."""
-
-    def mean(learnt: jax.Array, *given: jax.Array) -> jax.Array:
-        parts = jax.tree.leaves(function(learnt, *given))
-        return sum(jnp.mean(jnp.square(part)) for part in parts)  # type: ignore
-
-    return jax.value_and_grad(mean)
-
-
-def time_in_turns(
-    ours: Callable[..., Any], theirs: Callable[..., Any], arguments: tuple
-) -> Figures:
-    """Times two functions in turns, so that both see the same machine."""
-    samples: tuple[list[float], list[float]] = ([], [])
-    functions = (jax.jit(ours), jax.jit(theirs))
-    calls = [calls_per_sample(function, arguments) for function in functions]
-    for _ in range(ROUNDS):
-        for function, number, kept in zip(functions, calls, samples, strict=True):
-            kept.append(milliseconds_per_call(function, arguments, number))
-    return Figures(*(statistics.median(kept) for kept in samples))
-
-
-def calls_per_sample(function: Callable[..., Any], arguments: tuple) -> int:
-    """How many calls fill one sample; compiles on the way."""
-    jax.block_until_ready(function(*arguments))
-    once = milliseconds_per_call(function, arguments, 3) / 1e3
-    return max(1, min(1000, int(SECONDS_PER_SAMPLE / once)))
-
-
-def milliseconds_per_call(
-    function: Callable[..., Any], arguments: tuple, number: int
-) -> float:
-    """Mean time of some calls in a row, each waited for."""
-    start = time.perf_counter()
-    for _ in range(number):
-        jax.block_until_ready(function(*arguments))
-    return (time.perf_counter() - start) / number * 1e3
 
 
 def main() -> None:
