@@ -10,6 +10,8 @@ from jaxrl_dist.losses.precision import widen
 
 Method = Literal["scan", "associative"]
 
+MIN_STEPS_IN_PARALLEL = 32
+
 # Terms of an n-step sum that are taken in one pass over memory.
 MAX_UNROLL = 16
 
@@ -53,7 +55,7 @@ def linear_recurrence(
     if method not in {None, "scan", "associative"}:
         raise ValueError(f"method must be 'scan', 'associative' or None, got {method}")
     dtype, (increments, factors, initial) = widen(increments, factors, initial)
-    if (method or default_method()) == "scan":
+    if (method or default_method(len(increments))) == "scan":
         return _by_scan(increments, factors, initial, scale).astype(dtype)
     return _by_associative_scan(increments, scale * factors, initial).astype(dtype)
 
@@ -92,9 +94,16 @@ def fold_windows(
     return jax.lax.fori_loop(0, n, one_step_closer, sums, unroll=min(n, MAX_UNROLL))
 
 
-def default_method() -> Method:
-    """The faster method on the backend in use."""
-    return "scan" if jax.default_backend() == "cpu" else "associative"
+def default_method(num_steps: int) -> Method:
+    """The faster method on the backend in use, for trajectories of this length.
+
+    On a CPU, `scan` was the faster one at every length measured, see RESULTS.md. On
+    accelerators each step of a scan is a kernel of its own; fewer than this many cost
+    less than the passes over memory that replace them.
+    """
+    if jax.default_backend() == "cpu" or num_steps < MIN_STEPS_IN_PARALLEL:
+        return "scan"
+    return "associative"
 
 
 def cut_at_ends(factors: jax.Array, ends: jax.Array | None) -> jax.Array:

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
-# Lengths and widths: one step, no batch, more batch axes than one, a long one.
-SHAPES = [(1,), (2, 1), (7, 3), (4, 2, 2), (200, 2)]
+# Lengths and widths: the usual, one step without batch, two batch axes, a long one.
+SHAPES = [(7, 3), (1,), (4, 2, 2), (200, 2)]
 
 
 def make_steps(shape: tuple[int, ...], seed: int = 0) -> dict[str, Any]:

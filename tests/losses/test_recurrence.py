@@ -68,11 +68,23 @@ def test_a_method_can_be_forced_and_is_seen_in_the_program():
 
 
 @pytest.mark.parametrize(
-    ("backend", "method"), [("cpu", "scan"), ("gpu", "associative")]
+    ("backend", "num_steps", "method"),
+    [
+        ("cpu", 1000, "scan"),
+        ("gpu", 31, "scan"),
+        ("gpu", 32, "associative"),
+        ("tpu", 1000, "associative"),
+    ],
 )
-def test_the_default_method_suits_the_backend(monkeypatch, backend, method):
+def test_the_default_method_suits_backend_and_length(
+    monkeypatch, backend, num_steps, method
+):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    assert recurrence.default_method() == method
+    assert recurrence.default_method(num_steps) == method
+    program = jax.make_jaxpr(lambda arrays: losses.linear_recurrence(**arrays))(
+        jax.tree.map(jnp.asarray, draw(num_steps))
+    )
+    assert ("scan" in str(program)) == (method == "scan")
 
 
 def test_an_unknown_method_is_refused():

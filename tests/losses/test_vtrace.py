@@ -61,10 +61,14 @@ def leaky_by_hand(
     return [v + x for v, x in zip(value, excess, strict=True)], advantages
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_estimates_match_the_paper(shape, settings):
-    assert_equals_oracle(losses.vtrace, vtrace_by_hand, make_steps(shape), **settings)
+def test_estimates_match_the_paper(settings):
+    assert_equals_oracle(losses.vtrace, vtrace_by_hand, make_steps((7, 3)), **settings)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_estimates_match_the_paper_at_every_length(shape):
+    assert_equals_oracle(losses.vtrace, vtrace_by_hand, make_steps(shape), **DISTINCT)
 
 
 @pytest.mark.parametrize(
