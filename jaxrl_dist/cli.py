@@ -1,22 +1,34 @@
-"""The command lines: of an experiment's module, and of `python -m jaxrl_dist`."""
+"""The command line of an experiment's module, and how any command of ours ends.
 
+Exit status: 0 when done, 1 after an unexpected error, 2 after wrong use or settings
+that do not fit, 3 when a number stopped being finite, and 128 plus the signal's number
+when interrupted (130 by Ctrl-C, 143 by SIGTERM).
+"""
+
+import contextlib
 import dataclasses
+import difflib
+import io
+import os
+import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from jaxrl_dist import runs
+from jaxrl_dist import configuration, runs
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.experiment import Experiment
 from jaxrl_dist.run_folder import RunFolder, Summary
+from jaxrl_dist.saved_runs import NamedExperiment, read
 from jaxrl_dist.training.host_loop import NotFiniteError
 
-BEGAN = time.time()
+WRONG_USE, NOT_FINITE, SIGNALLED = 2, 3, 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,59 +56,171 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> None
         arguments: of the command line; None for this process's own.
 
     Raises:
-        SystemExit: with 2 for wrong use, 1 when a number stopped being finite, and 128
-            plus the signal when interrupted.
+        SystemExit: with the status that this module's docstring says, other than 0.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    name = _module_name()
-    with_one_line(lambda: _run(experiment, name, arguments))
+    named = NamedExperiment(_module_name(), experiment)
+    with_one_line(lambda: _run(named, arguments))
 
 
 def with_one_line(action: Callable[[], None]) -> None:
-    """Does something, and turns what may go wrong into one line and an exit status."""
+    """Does something, and turns what may go wrong into one line and an exit status.
+
+    Raises:
+        SystemExit: with the status that this module's docstring says, other than 0.
+    """
     try:
         action()
     except runs.Interrupted as stop:
         print(stop, flush=True)
-        raise SystemExit(128 + stop.signal) from None
+        raise SystemExit(SIGNALLED + stop.signal) from None
+    except KeyboardInterrupt:
+        print("stopped at once; nothing more was saved", file=sys.stderr)
+        raise SystemExit(SIGNALLED + signal.SIGINT) from None
     except NotFiniteError as error:
-        _fail(error, status=1)
+        _fail(error, NOT_FINITE)
     except (ValueError, FileNotFoundError) as error:
-        _fail(error, status=2)
+        _fail(error, WRONG_USE)
 
 
 def _fail(error: Exception, status: int) -> None:
-    print(f"error: {error}", file=sys.stderr)
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
     raise SystemExit(status) from None
 
 
-def _run(experiment: Experiment, name: str, arguments: list[str]) -> None:
-    earlier = _earlier_run(arguments)
-    if earlier is not None:
-        experiment = earlier.read_config()
-    command = tyro.cli(
-        Command,
-        args=arguments,
-        default=Command(experiment),
-        prog=f"python -m experiments.{name}",
-        description=sys.modules["__main__"].__doc__ or "",
-        config=(tyro.conf.AvoidSubcommands,),
-    )
-    experiment = command.experiment
-    prepare(experiment)
-    if earlier is not None:
-        summary = runs.resume(earlier, experiment, began=BEGAN)
-        folder = earlier.path
-    else:
-        summary, folder = runs.start(
-            experiment, name=name, output_dir=command.output_dir, began=BEGAN
+def parse(command: Any, arguments: Sequence[str], **options: Any) -> Any:
+    """Has tyro read a command line, with errors of one line.
+
+    Args:
+        command: as `tyro.cli` takes it.
+        arguments: of the command line.
+        **options: for `tyro.cli`.
+
+    Returns:
+        What `tyro.cli` makes of them.
+
+    Raises:
+        ValueError: tyro or a configuration refuses an argument.
+        SystemExit: help was asked for, and has been printed.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed, unknown = tyro.cli(
+                command,
+                args=arguments,
+                return_unknown_args=True,
+                config=(tyro.conf.AvoidSubcommands,),
+                **options,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(_one_line(said.getvalue())) from None
+    if unknown:
+        raise ValueError(_unknown(unknown, parsed))
+    return parsed
+
+
+def _one_line(box: str) -> str:
+    """Takes the message out of the box that tyro draws around it, and help below it."""
+    rows = [row.strip("│ ") for row in box.splitlines() if row.startswith("│")]
+    rule = next((i for i, row in enumerate(rows) if row.startswith("─")), len(rows))
+    message = " ".join(rows[:rule]).removeprefix("Error parsing ")
+    # A setting, and not a flag: a configuration refused it, and says what would do.
+    message = re.sub(r"^(?:experiment\.)?([a-z][\w.]*): ", r"\1.", message)
+    flag = message.partition(":")[0]
+    form = next((row for row in rows[rule:] if row.startswith(f"{flag} ")), "")
+    return f"{message}; expected {form}" if form else message
+
+
+def _unknown(unknown: Sequence[str], command: Any) -> str:
+    """Says what is wrong with arguments that no flag takes."""
+    given = next((x for x in unknown if x.startswith("-")), unknown[0])
+    if not given.startswith("-"):
+        return (
+            f"nothing takes the argument {given}; flags that are on or off take none, "
+            "and are switched off by the --no-... form of theirs that --help lists"
         )
+    names = [name.removeprefix("experiment.") for name, _ in _settings(command)]
+    flags = [f"--{name.replace('_', '-')}" for name in names]
+    near = difflib.get_close_matches(given.partition("=")[0], flags, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "--help lists all"
+    return f"unknown flag {given}; {hint}"
+
+
+def _settings(command: Any) -> list[tuple[str, Any]]:
+    return list(configuration.leaves(command))
+
+
+def _run(named: NamedExperiment, arguments: list[str]) -> None:
+    earlier = _earlier_run(arguments)
+    experiment = named.experiment
+    if earlier is not None:
+        experiment = _settings_of_earlier(earlier, named)
+    command = parse(
+        Command,
+        arguments,
+        default=Command(experiment),
+        prog=f"python -m experiments.{named.name}",
+        description=sys.modules["__main__"].__doc__ or "",
+    )
+    if earlier is not None:
+        if command.output_dir is not None:
+            raise ValueError(
+                f"--output-dir {command.output_dir} does not go with --resume: "
+                f"the run goes on in {earlier.path}"
+            )
+        resume(earlier, command.experiment)
+        return
+    prepare()
+    summary, folder = runs.start(
+        command.experiment,
+        name=named.name,
+        output_dir=command.output_dir,
+        began=process_began(),
+    )
     report(summary, folder)
 
 
-def prepare(experiment: Experiment) -> None:
-    """Sets JAX up for a run, before it touches any device."""
-    devices.use_all_cores(experiment.runtime.num_devices)
+def _settings_of_earlier(earlier: RunFolder, named: NamedExperiment) -> Experiment:
+    saved = read(earlier)
+    if saved.name != named.name:
+        raise ValueError(
+            f"--resume {earlier.path} is a run of {saved.name}, not of {named.name}; "
+            f"python -m jaxrl_dist resume {earlier.path} goes on with it"
+        )
+    return saved.experiment
+
+
+def resume(folder: RunFolder, experiment: Experiment) -> None:
+    """Goes on with a run, and says how it ended; see `runs.resume` for what may fail.
+
+    Args:
+        folder: of the run.
+        experiment: as the run has it, perhaps with a larger budget.
+    """
+    runs.check_only_budget_differs(read(folder).experiment, experiment)
+    prepare(experiment.runtime.num_devices)
+    summary = runs.resume(folder, experiment, began=process_began())
+    if summary is None:
+        print(
+            f"{folder.path} has finished its budget of "
+            f"{experiment.budget.total_steps:,} steps; go on with a larger "
+            "--budget.total-steps"
+        )
+    else:
+        report(summary, folder.path)
+
+
+def prepare(num_devices: int | None = None) -> None:
+    """Sets JAX up for a run, before it touches any device.
+
+    Args:
+        num_devices: that a run needs, also on a machine with fewer cores; None for one
+            per core.
+    """
+    devices.use_all_cores(num_devices)
     use_compilation_cache()
 
 
@@ -114,6 +238,17 @@ def report(summary: Summary, folder: Path) -> None:
             f"{result.return_std:.1f} over {result.episodes} episodes"
         )
     print(f"everything is in {folder}")
+
+
+def process_began() -> float:
+    """`time.time()` when this process started; now, where the system does not say."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        ticks_after_boot = int(fields[19])
+    except (OSError, ValueError, IndexError):  # not Linux
+        return time.time()
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - since_boot + ticks_after_boot / os.sysconf("SC_CLK_TCK")
 
 
 def _earlier_run(arguments: list[str]) -> RunFolder | None:

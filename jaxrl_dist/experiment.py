@@ -1,28 +1,35 @@
 """An experiment: what to run, described by data, and built when it runs."""
 
 import dataclasses
+import math
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
+from jaxrl_dist import configuration
 from jaxrl_dist.agents.a2c import A2CConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.ppo import PPOConfig
-from jaxrl_dist.checks import check_at_least
+from jaxrl_dist.checks import check_at_least, check_in_range, settings_of
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments.build import EnvironmentConfig
 from jaxrl_dist.networks.build import ActorCriticConfig
 from jaxrl_dist.training.host_loop import Functions, Schedule
 from jaxrl_dist.training.normaliser import make_normaliser
 from jaxrl_dist.training.on_device import (
+    OnDevice,
     OnDeviceConfig,
     Setting,
+    TrainState,
     make_evaluate,
     make_on_device,
 )
 
+MAX_SEED = 2**31 - 1
 AgentConfig = PPOConfig | A2CConfig | IMPALAConfig
 
 
@@ -51,7 +58,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, setting in dataclasses.asdict(self).items():
-            check_at_least(1, **{f"budget.{name}": setting})
+            check_at_least(1, **{name: setting})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Experiment:
         agent: how it learns.
         runtime: where it runs.
         budget: how long, and when it is evaluated.
-        seed: of the first run, at least 0.
+        seed: of the first run, from 0 to 2^31 - 1.
         num_seeds: independent runs at once, with seeds that follow one another, from 1.
         threshold: return at which the task counts as solved, drawn in the plot.
 
@@ -82,8 +89,11 @@ class Experiment:
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        check_at_least(0, seed=self.seed)
+        check_in_range(0, MAX_SEED, seed=self.seed)
         check_at_least(1, num_seeds=self.num_seeds)
+        for name, setting in configuration.leaves(self):
+            if isinstance(setting, float) and math.isnan(setting):
+                raise ValueError(f"{name} must be a number, got nan")
 
 
 class Plan(NamedTuple):
@@ -101,66 +111,114 @@ def plan(experiment: Experiment) -> Plan:
         ValueError: settings that do not fit each other or the machine.
     """
     config = experiment
-    num_devices = devices.choose_number(
-        config.environment.num_envs, config.runtime.num_devices
-    )
-    axis_name = devices.AXIS_NAME if num_devices > 1 else None
-    environment = config.environment.build()
-    steps_per_update = config.environment.num_envs * config.runtime.rollout_steps
-    total = config.budget.total_steps // steps_per_update
-    if total < 1:
-        raise ValueError(
-            f"budget.total_steps is {config.budget.total_steps}, less than one update: "
-            f"environment.num_envs {config.environment.num_envs} times "
-            f"runtime.rollout_steps {config.runtime.rollout_steps}"
+    with settings_of("runtime", config.runtime):
+        num_devices = devices.choose_number(
+            config.environment.num_envs, config.runtime.num_devices
         )
-    normaliser = make_normaliser(
-        environment.spec,
-        observations=config.environment.normalise_observations,
-        rewards=config.environment.scale_rewards,
-        gamma=config.agent.gamma,
-        axis_name=axis_name,
-    )
-    network = config.network.build(normaliser.spec)
+    axis_name = devices.AXIS_NAME if num_devices > 1 else None
+    schedule = make_schedule(config)
+    with settings_of("environment", config.environment):
+        environment = config.environment.build()
+        normaliser = make_normaliser(
+            environment.spec,
+            observations=config.environment.normalise_observations,
+            rewards=config.environment.scale_rewards,
+            gamma=config.agent.gamma,
+            axis_name=axis_name,
+        )
+    with settings_of("network", config.network):
+        network = config.network.build(normaliser.spec)
+    with settings_of("agent", config.agent):
+        agent = config.agent.build(network, schedule.total, axis_name)
     setting = Setting(
-        agent=config.agent.build(network, total, axis_name),
+        agent=agent,
         environment=environment,
         normaliser=normaliser,
         num_envs=config.environment.num_envs // num_devices,
         rollout_steps=config.runtime.rollout_steps,
         policy_lag_updates=config.runtime.policy_lag_updates,
     )
-    schedule = Schedule(
+    return Plan(setting, schedule, num_devices)
+
+
+def make_schedule(config: Experiment) -> Schedule:
+    """Says a budget in updates.
+
+    Raises:
+        ValueError: it is less than one update.
+    """
+    steps_per_update = config.environment.num_envs * config.runtime.rollout_steps
+    total = config.budget.total_steps // steps_per_update
+    if total < 1:
+        raise ValueError(
+            f"budget.total_steps is {config.budget.total_steps}, and one update takes "
+            f"{steps_per_update}: environment.num_envs {config.environment.num_envs} "
+            f"times runtime.rollout_steps {config.runtime.rollout_steps}"
+        )
+    return Schedule(
         total=total,
         report_every=max(1, total // config.budget.reports),
         evaluate_every=-(-total // config.budget.evaluations),
     )
-    return Plan(setting, schedule, num_devices)
 
 
 class Compiled(NamedTuple):
-    """An experiment ready to start."""
+    """The compiled functions of a run."""
 
-    state: Any
     functions: Functions
-    compile_seconds: float
+    seconds: float  # tracing and compiling, or fetching from the cache
+    first_state: TrainState | None  # from which a run starts; None if there is another
 
 
-def compile_plan(experiment: Experiment, built: Plan) -> Compiled:
-    """Compiles a plan and makes the state from which it starts."""
-    started = time.perf_counter()
-    run = make_on_device(
+def build_run(experiment: Experiment, built: Plan) -> OnDevice:
+    """The functions of a plan, not compiled yet."""
+    return make_on_device(
         built.setting, num_devices=built.num_devices, num_seeds=experiment.num_seeds
     )
+
+
+def state_shapes(experiment: Experiment, built: Plan) -> TrainState:
+    """Shapes and types of a plan's state, [D, S, ...]; nothing is computed."""
+    run = build_run(experiment, built)
+    return jax.eval_shape(lambda: run.init(experiment.seed))
+
+
+def compile_plan(
+    experiment: Experiment,
+    built: Plan,
+    *,
+    first_state: bool = True,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Compiled:
+    """Compiles a plan: its functions at the same time, in a thread each.
+
+    Args:
+        experiment: what is run.
+        built: of `plan`.
+        first_state: make the state from which a run starts.
+        meanwhile: something else to be done while XLA compiles; has been done then.
+    """
+    started = time.perf_counter()
+    run = build_run(experiment, built)
     evaluate = make_evaluate(
         built.setting,
         num_devices=built.num_devices,
         num_seeds=experiment.num_seeds,
         num_episodes=experiment.budget.eval_episodes,
     )
-    eval_key = jax.random.key(experiment.seed + 2**20)
-    state = run.init(experiment.seed)
-    train = run.train.lower(state, jnp.int32(1)).compile()
-    evaluate = evaluate.lower(state, eval_key).compile()
-    seconds = time.perf_counter() - started
-    return Compiled(state, Functions(train, evaluate, eval_key), seconds)
+    like = jax.eval_shape(lambda: run.init(experiment.seed))
+    number = np.int32(0)
+    with ThreadPoolExecutor() as threads:
+        # Tracing needs Python, and only one thread at a time has it; XLA does not. What
+        # takes XLA longest is traced first.
+        train = threads.submit(devices.trace(run.train, like, number))
+        play = threads.submit(devices.trace(evaluate, like, number, number))
+        state: Future[TrainState] | None = None
+        if first_state:
+            state = threads.submit(run.init, experiment.seed)
+        other = threads.submit(meanwhile)
+        functions = Functions(train.result(), play.result())
+        begin = state.result() if state else None
+        seconds = time.perf_counter() - started
+        other.result()
+    return Compiled(functions, seconds, begin)

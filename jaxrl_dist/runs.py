@@ -1,23 +1,44 @@
-"""Running an experiment in a folder: from its start, resumed, or only evaluated."""
+"""Running an experiment in a folder: from its start, or resumed."""
 
 import dataclasses
+import importlib
+import shlex
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from jaxrl_dist import configuration, plots
-from jaxrl_dist.checkpoints import Checkpoints
-from jaxrl_dist.checks import check_at_least
-from jaxrl_dist.experiment import Compiled, Experiment, Plan, compile_plan, plan
+from jaxrl_dist.experiment import (
+    Compiled,
+    Experiment,
+    Plan,
+    compile_plan,
+    plan,
+    state_shapes,
+)
 from jaxrl_dist.loggers import JsonLines, Many, TensorBoard, Terminal
 from jaxrl_dist.loggers.json_lines import read_rows
 from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
-from jaxrl_dist.training.host_loop import Counters, HostLoop, Outcome, interruptible
-from jaxrl_dist.training.on_device import TrainState, make_evaluate, make_on_device
+from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
+from jaxrl_dist.training.host_loop import (
+    Counters,
+    HostLoop,
+    Outcome,
+    steps_per_second,
+)
+from jaxrl_dist.training.interruption import interruptible
+from jaxrl_dist.training.on_device import TrainState
 from jaxrl_dist.versions import devices, versions
+
+# Used once the run is under way, and imported while XLA compiles.
+USED_LATER = (
+    "orbax.checkpoint",
+    "tensorboardX",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+)
 
 
 class Interrupted(Exception):  # noqa: N818  it is no error
@@ -35,8 +56,7 @@ class Interrupted(Exception):  # noqa: N818  it is no error
 class Session(NamedTuple):
     """One process's part of a run."""
 
-    name: str
-    experiment: Experiment
+    named: NamedExperiment
     plan: Plan
     folder: RunFolder
     counters: Counters  # at its beginning
@@ -71,44 +91,56 @@ def start(
     # A resumed run needs as many devices as this one takes, wherever it goes on.
     runtime = dataclasses.replace(experiment.runtime, num_devices=built.num_devices)
     experiment = dataclasses.replace(experiment, runtime=runtime)
-    compiled = compile_plan(experiment, built)
-    folder = RunFolder.create(output_dir, name, experiment.seed)
-    folder.write_config(experiment)
-    session = Session(name, experiment, built, folder, Counters(), began)
-    return _drive(session, compiled), folder.path
+    named = NamedExperiment(name, experiment)
+    with RunFolder.prepared(output_dir, name, experiment.seed) as folder:
+        compiled = compile_plan(experiment, built, meanwhile=_import_the_rest)
+        folder.write_config(named)
+    session = Session(named, built, folder, Counters(), began)
+    return _drive(session, compiled, compiled.first_state), folder.path
 
 
 def resume(
     folder: RunFolder, experiment: Experiment, *, began: float | None = None
-) -> Summary:
+) -> Summary | None:
     """Goes on with a run from its last good checkpoint, bit for bit.
 
     Args:
         folder: of the run.
-        experiment: as `folder.read_config()` gives it; the budget may be a larger one.
+        experiment: as `read` gives it; the budget may be a larger one.
         began: `time.time()` when the process started; None for now.
 
     Returns:
-        What came out, over the whole run.
+        What came out, over the whole run; None if nothing was left to do.
 
     Raises:
-        ValueError: settings other than the budget differ from the run's own.
+        ValueError: settings other than the budget differ from the run's own, or the
+            checkpoint is of another experiment.
         FileNotFoundError: the run has no checkpoint.
         DamagedCheckpointError: every checkpoint is damaged.
         NotFiniteError: a loss or a parameter became NaN or infinite.
         Interrupted: by SIGINT or SIGTERM, after saving.
     """
     began = time.time() if began is None else began
-    check_only_budget_differs(folder.read_config(), experiment)
+    named = read(folder)
+    check_only_budget_differs(named.experiment, experiment)
     built = plan(experiment)
-    compiled = compile_plan(experiment, built)
-    state, info = checkpoints_of(folder, experiment).restore(like=compiled.state)
+    checkpoints = checkpoints_of(folder, experiment)
+    state, info = checkpoints.restore(like=state_shapes(experiment, built))
+    if info.metadata["experiment"] != named.name:
+        raise ValueError(
+            f"the checkpoints in {folder.checkpoints} are of "
+            f"{info.metadata['experiment']}, and the run is of {named.name}"
+        )
     counters = Counters(**info.metadata["counters"])
-    folder.write_config(experiment)
-    session = Session(
-        info.metadata["experiment"], experiment, built, folder, counters, began
+    if counters.updates >= built.schedule.total:
+        return None
+    compiled = compile_plan(
+        experiment, built, first_state=False, meanwhile=_import_the_rest
     )
-    return _drive(session, compiled._replace(state=state))
+    named = NamedExperiment(named.name, experiment)
+    folder.write_config(named)
+    session = Session(named, built, folder, counters, began)
+    return _drive(session, compiled, state)
 
 
 def check_only_budget_differs(before: Experiment, after: Experiment) -> None:
@@ -129,24 +161,20 @@ def check_only_budget_differs(before: Experiment, after: Experiment) -> None:
         )
 
 
-def checkpoints_of(folder: RunFolder, experiment: Experiment) -> Checkpoints:
-    """The checkpoints of a run."""
-    return Checkpoints(folder.checkpoints, experiment.budget.keep_checkpoints)
+def _import_the_rest() -> None:
+    for name in USED_LATER:
+        importlib.import_module(name)
 
 
-def _drive(session: Session, compiled: Compiled) -> Summary:
+def _drive(session: Session, compiled: Compiled, state: TrainState | None) -> Summary:
     """Runs the host loop with everything that listens to it, and sums up."""
-    experiment, folder, counters = (
-        session.experiment,
-        session.folder,
-        session.counters,
-    )
+    name, experiment = session.named.name, session.named.experiment
+    folder, counters = session.folder, session.counters
     step = counters.env_steps // experiment.num_seeds
     resumed = step if counters.updates else None
     total_steps = experiment.budget.total_steps
-    terminal = Terminal(f"{session.name} → {folder.path}", total_steps, step)
     logger = Many(
-        terminal,
+        Terminal(f"{name} → {folder.path}", total_steps, step),
         JsonLines(folder.metrics, resumed),
         TensorBoard(folder.events, resumed),
     )
@@ -155,12 +183,13 @@ def _drive(session: Session, compiled: Compiled) -> Summary:
         session.plan.schedule,
         logger=logger,
         checkpoints=checkpoints_of(folder, experiment),
+        seed=experiment.seed,
         num_seeds=experiment.num_seeds,
-        metadata={"experiment": session.name},
+        metadata={"experiment": name},
     )
     with interruptible() as wish:
         try:
-            outcome = loop.run(compiled.state, counters, wish)
+            outcome = loop.run(state, counters, wish)
         finally:
             logger.close()
     _draw(session)
@@ -168,40 +197,40 @@ def _drive(session: Session, compiled: Compiled) -> Summary:
     folder.write_summary(summary)
     if outcome.interrupted:
         raise Interrupted(
-            f"interrupted at environment step {outcome.counters.env_steps}, and saved; "
-            f"go on with: python -m jaxrl_dist resume {folder.path}",
+            f"interrupted at environment step {loop.step(outcome.counters):,} of "
+            f"{total_steps:,}, and saved; go on with: "
+            f"python -m jaxrl_dist resume {shlex.quote(str(folder.path))}",
             wish.signal or 0,
         )
     return summary
 
 
 def _draw(session: Session) -> None:
+    experiment = session.named.experiment
     plots.learning_curve(
         read_rows(session.folder.metrics),
         session.folder.learning_curve,
-        title=f"{session.experiment.environment.name}, {session.name}",
-        threshold=session.experiment.threshold,
+        title=f"{experiment.environment.name}, {session.named.name}",
+        threshold=experiment.threshold,
     )
 
 
 def _sum_up(session: Session, compiled: Compiled, outcome: Outcome) -> Summary:
-    experiment, counters = session.experiment, outcome.counters
+    experiment, counters = session.named.experiment, outcome.counters
     evaluation = None
     if outcome.returns is not None:
         evaluation = evaluation_summary(outcome.returns)
-    # A resumed run's first part was timed in another process, with other compilations.
-    seconds = max(counters.train_seconds, 1e-9)
     return Summary(
-        experiment=session.name,
+        experiment=session.named.name,
         environment=experiment.environment.name,
         agent=type(experiment.agent).__name__.removesuffix("Config"),
         seed=experiment.seed,
         num_seeds=experiment.num_seeds,
         env_steps=counters.env_steps,
-        compile_seconds=compiled.compile_seconds,
+        compile_seconds=compiled.seconds,
         train_seconds=counters.train_seconds,
         wall_seconds=time.time() - session.began,
-        steps_per_second=counters.env_steps / seconds,
+        steps_per_second=steps_per_second(counters),
         evaluation=evaluation,
         versions=versions(),
         devices=devices()[: session.plan.num_devices],
@@ -217,61 +246,3 @@ def evaluation_summary(returns: np.ndarray) -> EvaluationSummary:
         return_min=float(returns.min()),
         return_max=float(returns.max()),
     )
-
-
-def evaluate(
-    folder: RunFolder, *, step: int | None, episodes: int, greedy: bool, seed: int
-) -> tuple[int, np.ndarray]:
-    """Plays whole episodes with a run's parameters.
-
-    Args:
-        folder: of the run.
-        step: of the checkpoint; None for the best, or the latest if none was evaluated.
-        episodes: of each seed of the run, at least, from 1.
-        greedy: take the most likely action instead of a sample.
-        seed: of the evaluation.
-
-    Returns:
-        The step, and the returns [S, episodes], environment reward units.
-
-    Raises:
-        ValueError: the folder is no run's.
-        FileNotFoundError: there is no such checkpoint.
-        DamagedCheckpointError: the checkpoint is damaged.
-    """
-    check_at_least(1, episodes=episodes)
-    restored = restore(folder, step)
-    experiment, built = restored.experiment, restored.plan
-    play = make_evaluate(
-        built.setting,
-        num_devices=built.num_devices,
-        num_seeds=experiment.num_seeds,
-        num_episodes=episodes,
-        greedy=greedy,
-    )
-    answer = jax.device_get(play(restored.state, jax.random.key(seed)))
-    returns = np.moveaxis(answer.returns, 1, 0).reshape(experiment.num_seeds, -1)
-    return restored.step, returns
-
-
-class Restored(NamedTuple):
-    """A run as one of its checkpoints has it."""
-
-    experiment: Experiment
-    plan: Plan
-    state: TrainState  # [D, S, ...]
-    step: int  # environment steps of one seed
-
-
-def restore(folder: RunFolder, step: int | None = None) -> Restored:
-    """Reads a run back, to look at it; see `evaluate` for arguments and errors."""
-    experiment = folder.read_config()
-    built = plan(experiment)
-    run = make_on_device(
-        built.setting, num_devices=built.num_devices, num_seeds=experiment.num_seeds
-    )
-    checkpoints = checkpoints_of(folder, experiment)
-    step = checkpoints.best() if step is None else step
-    like = jax.eval_shape(run.init, experiment.seed)
-    state, info = checkpoints.restore(step, like=like)
-    return Restored(experiment, built, state, info.step)

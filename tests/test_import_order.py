@@ -23,6 +23,7 @@ ROWS = (
     {"distribution", "evaluation"},
     {"training"},
     {"experiment"},
+    {"saved_runs"},
     {"runs"},
     {"cli"},
     {"__main__"},

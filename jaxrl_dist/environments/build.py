@@ -102,7 +102,7 @@ def _load(path: str, parameters: Mapping[str, float]) -> Environment:
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"environment name: cannot load {path!r}: {error}") from error
+        raise ValueError(f"name: cannot load {path!r}: {error}") from error
     try:
         inspect.signature(function).bind(**parameters)
     except (TypeError, ValueError) as error:  # ValueError: it has no signature
@@ -112,7 +112,7 @@ def _load(path: str, parameters: Mapping[str, float]) -> Environment:
     environment = function(**parameters)
     if not isinstance(environment, Environment):
         raise ValueError(
-            f"environment name: {path!r} must return an Environment "
+            f"name: {path!r} must return an Environment "
             f"(jaxrl_dist.environments.base), got {type(environment).__name__}"
         )
     check_environment(environment)

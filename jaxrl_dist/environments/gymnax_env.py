@@ -8,6 +8,7 @@ is a row of its own and termination and truncation stay apart.
 import dataclasses
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,8 +37,13 @@ _UNKNOWN_BOUNDS = (
     "GaussianBandit-misc",
 )
 # gymnax's own environments whose observation is not decided by their state alone:
-# MemoryChain shows the state before the action, MNISTBandit an image and then nothing.
-_OBSERVED_OTHERWISE = ("MemoryChain-bsuite", "MNISTBandit-bsuite")
+# MemoryChain shows the state before the action, UmbrellaChain random distractors,
+# MNISTBandit an image and then nothing.
+_OBSERVED_OTHERWISE = (
+    "MemoryChain-bsuite",
+    "UmbrellaChain-bsuite",
+    "MNISTBandit-bsuite",
+)
 _MINIMAL_ACTIONS = "use_minimal_action_set"
 
 
@@ -105,7 +111,7 @@ def make_gymnax_environment(
 
     def observe(state: Any) -> ArrayTree:
         with jax.numpy_rank_promotion("allow"):
-            key = jax.random.key(0)  # not used by those listed
+            key = jax.random.key(0)  # not used where the state decides
             observation = environment.observe(key, state, None, params)
             return _cast(convert(observation), like[1])
 
@@ -122,7 +128,7 @@ def _unknown_name_message(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.0)
     nearest = ", ".join(lowered[match] for match in near)
     return (
-        f"environment name: gymnax does not know {name!r}; nearest: {nearest}; "
+        f"name: gymnax does not know {name!r}; nearest: {nearest}; "
         "your own is given as 'package.module:function'"
     )
 
@@ -183,7 +189,7 @@ def _make(name: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
 def _fit(name: str, key: str, given: float, default: float) -> float:
     """The given value in the type of the default, or an error that says why not."""
     kind = type(default)
-    if float(kind(given)) != float(given):
+    if not math.isfinite(given) or float(kind(given)) != float(given):
         raise ValueError(
             f"parameters: {key} of {name} is of type {kind.__name__} "
             f"({default} by default), got {given}"

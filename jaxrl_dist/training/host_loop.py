@@ -1,19 +1,21 @@
 """The loop on the host: between compiled chunks it reports, evaluates and saves."""
 
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_dist.checkpoints import Checkpoints
-from jaxrl_dist.environments import statistics
 from jaxrl_dist.loggers import Logger
+from jaxrl_dist.training import reporting
+from jaxrl_dist.training.interruption import Interruption
 from jaxrl_dist.training.on_device import Report
+
+# Chunks grow until they take this long; a signal is answered when one is done.
+CHUNK_SECONDS = 0.5
 
 
 class NotFiniteError(ArithmeticError):
@@ -40,8 +42,9 @@ class Functions(NamedTuple):
     """The compiled parts of a run."""
 
     train: Callable  # (state, num_updates) to (state, Report)
-    evaluate: Callable  # (state, key) to Episodes [D, S, E, B]
-    eval_key: jax.Array
+    evaluate: (
+        Callable  # (state, seed, number of the evaluation) to Episodes [D, S, ...]
+    )
 
 
 class Outcome(NamedTuple):
@@ -50,45 +53,7 @@ class Outcome(NamedTuple):
     state: Any
     counters: Counters
     returns: np.ndarray | None  # [S, episodes] of the last evaluation; None without
-    interrupted: bool
-
-
-class Interruption:
-    """Whether the user asked the run to stop."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-
-@contextmanager
-def interruptible() -> Iterator[Interruption]:
-    """Turns the first SIGINT or SIGTERM into a wish, so that the run can save and end.
-
-    A second one ends the process at once. Outside the main thread, where Python lets
-    nobody handle signals, nothing is changed.
-    """
-    wish = Interruption()
-
-    def note(number: int, frame: Any) -> None:
-        del frame
-        wish.signal = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    before = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    except ValueError:
-        pass
-    try:
-        yield wish
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    interrupted: bool  # before its end, and saved
 
 
 class HostLoop:
@@ -97,8 +62,9 @@ class HostLoop:
     Attributes:
         functions: compiled.
         schedule: when to report and evaluate.
-        logger: takes the reports.
+        logger: takes the reports, one for each step that has any.
         checkpoints: takes the states.
+        seed: the first one.
         num_seeds: S. Steps of one seed are what is logged, on average over seeds.
         metadata: stored with every checkpoint.
     """
@@ -110,16 +76,22 @@ class HostLoop:
         *,
         logger: Logger,
         checkpoints: Checkpoints,
+        seed: int,
         num_seeds: int,
         metadata: dict[str, Any],
     ) -> None:
         self.functions = functions
         self.schedule = schedule
-        self.num_seeds = num_seeds
         self.logger = logger
         self.checkpoints = checkpoints
+        self.seed = seed
+        self.num_seeds = num_seeds
         self.metadata = metadata
+        self._chunk = 1  # updates
+        self._clock = 0.0  # when the chunk before was done
+        self._unreported: list[tuple[int, Report]] = []
         self._last_good = checkpoints.latest()
+        self._saving: tuple[int, Future] | None = None
 
     def run(self, state: Any, counters: Counters, wish: Interruption) -> Outcome:
         """Trains until the schedule's end, or until the user wishes to stop.
@@ -130,117 +102,118 @@ class HostLoop:
             wish: looked at after every chunk.
 
         Returns:
-            How it ended. When interrupted, the state has been saved.
+            How it ended. The last state has been saved.
 
         Raises:
             NotFiniteError: a loss or a parameter became NaN or infinite; no state with
                 such a number is ever saved.
         """
-        returns = None
-        while counters.updates < self.schedule.total and not wish:
-            state, counters = self._train_until_evaluation(state, counters, wish)
-            if not wish:
+        total, returns = self.schedule.total, None
+        while counters.updates < total and not wish:
+            goal = _next_multiple(counters.updates, self.schedule.evaluate_every)
+            goal = min(goal, total)
+            state, counters = self._train(state, counters, goal, wish)
+            metrics, quality = self._take_report(), None
+            if counters.updates == goal:  # also when the wish came just now
                 returns = self._evaluate(state, counters)
-                self._save(state, counters, metric=float(returns.mean()))
-        if wish and self._last_good != self.step(counters):
-            self._save(state, counters, metric=None)
-        return Outcome(state, counters, returns, interrupted=bool(wish))
+                metrics |= reporting.evaluation_metrics(returns)
+                metrics["speed/steps_per_second"] = steps_per_second(counters)
+                quality = float(returns.mean())
+            self.logger.write(self.step(counters), metrics)
+            self._save(state, counters, quality)
+        self._finish_saving()
+        return Outcome(state, counters, returns, counters.updates < total)
 
     def step(self, counters: Counters) -> int:
         """Environment steps of one seed."""
         return counters.env_steps // self.num_seeds
 
-    def _train_until_evaluation(
-        self, state: Any, counters: Counters, wish: Interruption
+    def _train(
+        self, state: Any, counters: Counters, goal: int, wish: Interruption
     ) -> tuple[Any, Counters]:
-        """Runs chunks; each is reported while the next is already running."""
-        goal = _next_multiple(counters.updates, self.schedule.evaluate_every)
-        goal = min(goal, self.schedule.total)
-        started = time.perf_counter()
-        waiting: tuple[int, Report] | None = None
-        done = counters.updates
-        while done < goal and not wish:
-            until = min(goal, _next_multiple(done, self.schedule.report_every))
-            state, report = self.functions.train(state, jnp.int32(until - done))
-            done = until
-            if waiting is not None:
-                counters = self._report(*waiting, counters)
-            waiting = (until, report)
-        if waiting is not None:
-            jax.block_until_ready(waiting[1])
-            elapsed = time.perf_counter() - started
-            counters = counters._replace(train_seconds=counters.train_seconds + elapsed)
-            counters = self._report(*waiting, counters)
+        """Runs chunks up to a goal; each is looked at while the next is running."""
+        self._clock = time.perf_counter()
+        begun, running = counters.updates, None
+        while running or (begun < goal and not wish):
+            before, running = running, None
+            if begun < goal and not wish:
+                due = _next_multiple(begun, self.schedule.report_every)
+                until = min(goal, due, begun + self._chunk)
+                state, report = self.functions.train(state, np.int32(until - begun))
+                begun, running = until, (until, report)
+            if before:
+                counters = self._look_at(*before, counters)
+                due = counters.updates % self.schedule.report_every == 0
+                if due and counters.updates < goal:
+                    self.logger.write(self.step(counters), self._take_report())
         return state, counters
 
-    def _report(self, updates: int, report: Report, counters: Counters) -> Counters:
-        """Checks and logs what a chunk did."""
-        report = jax.tree.map(np.asarray, report)
-        episodes = statistics.join(report.episodes, axis=0)
-        counters = counters._replace(
-            updates=updates,
-            env_steps=counters.env_steps + int(episodes.num_steps.sum()),
+    def _look_at(self, until: int, report: Report, counters: Counters) -> Counters:
+        """Waits for a chunk, checks it, and counts what it did."""
+        jax.block_until_ready(report)
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        updates = until - counters.updates
+        if updates == self._chunk and seconds < CHUNK_SECONDS:
+            self._chunk *= 2
+        elif seconds > 2 * CHUNK_SECONDS:
+            self._chunk = max(1, updates // 2)
+        report = reporting.fetch(report)
+        counters = Counters(
+            updates=until,
+            env_steps=counters.env_steps + int(report.episodes.num_steps.sum()),
+            train_seconds=counters.train_seconds + seconds,
         )
-        metrics = {
-            f"learner/{name}": _seeds(values.mean(0))
-            for name, values in report.metrics.items()
-        }
-        self._check_finite(metrics, report.finite, counters)
-        ended = np.maximum(episodes.num_episodes, 1)
-        if episodes.num_episodes.all():
-            metrics |= {
-                "training/return_mean": _seeds(episodes.return_sum / ended),
-                "training/return_min": _seeds(episodes.return_min),
-                "training/return_max": _seeds(episodes.return_max),
-                "training/length_mean": _seeds(episodes.length_sum / ended),
-            }
-        self.logger.write(self.step(counters), metrics)
+        if wrong := reporting.not_finite(report, self.seed):
+            self._give_up(wrong, counters)
+        self._unreported.append((updates, report))
         return counters
 
-    def _check_finite(
-        self, metrics: dict[str, Any], finite: Any, counters: Counters
-    ) -> None:
-        wrong = [name for name, x in metrics.items() if not np.isfinite(x).all()]
-        if not wrong and finite.all():
-            return
-        what = " and ".join(wrong) if wrong else "a parameter"
-        good = "none was saved"
+    def _take_report(self) -> dict[str, Any]:
+        """Sums up the chunks since the last report."""
+        report, self._unreported = reporting.join(self._unreported), []
+        return reporting.training_metrics(report)
+
+    def _give_up(self, wrong: list[str], counters: Counters) -> None:
+        self._finish_saving()
+        good = "there is none"
         if self._last_good is not None:
             good = f"step {self._last_good} in {self.checkpoints.folder}"
         raise NotFiniteError(
-            f"{what} became NaN or infinite by environment step {self.step(counters)} "
-            f"(update {counters.updates}); the last good checkpoint: {good}"
+            f"{' and '.join(wrong)} became NaN or infinite by environment step "
+            f"{self.step(counters)} (update {counters.updates}); the last good "
+            f"checkpoint: {good}"
         )
 
     def _evaluate(self, state: Any, counters: Counters) -> np.ndarray:
-        """Plays whole episodes and logs their returns, [S, episodes]."""
-        key = jax.random.fold_in(self.functions.eval_key, counters.updates)
-        episodes = jax.device_get(self.functions.evaluate(state, key))
-        returns = np.moveaxis(episodes.returns, 1, 0)
-        returns = returns.reshape(returns.shape[0], -1)
-        metrics = {
-            "evaluation/return_mean": _seeds(returns.mean(1)),
-            "evaluation/return_std": _seeds(returns.std(1)),
-            "evaluation/return_min": _seeds(returns.min(1)),
-            "evaluation/return_max": _seeds(returns.max(1)),
-        }
-        if counters.train_seconds:
-            speed = counters.env_steps / counters.train_seconds
-            metrics["speed/steps_per_second"] = speed
-        self.logger.write(self.step(counters), metrics)
-        return returns
+        """Plays whole episodes; their returns, [S, episodes]."""
+        # In numpy: jnp would compile a program to make a number.
+        seed, number = np.int32(self.seed), np.int32(counters.updates)
+        return reporting.by_seed(self.functions.evaluate(state, seed, number).returns)
 
-    def _save(self, state: Any, counters: Counters, metric: float | None) -> None:
-        metadata = self.metadata | {"counters": counters._asdict()}
+    def _save(self, state: Any, counters: Counters, quality: float | None) -> None:
+        """Has a checkpoint written while the run goes on."""
+        self._finish_saving()
         step = self.step(counters)
-        self.checkpoints.save(step, state, metric=metric, metadata=metadata)
-        self._last_good = step
+        metadata = self.metadata | {"counters": counters._asdict()}
+        saving = self.checkpoints.save_in_background(
+            step, state, metric=quality, metadata=metadata
+        )
+        self._saving = (step, saving)
+
+    def _finish_saving(self) -> None:
+        if self._saving is not None:
+            step, saving = self._saving
+            saving.result()
+            self._last_good, self._saving = step, None
+
+
+def steps_per_second(counters: Counters) -> float:
+    """Transitions of all seeds per second of training; 0 before any."""
+    if not counters.train_seconds:
+        return 0.0
+    return counters.env_steps / counters.train_seconds
 
 
 def _next_multiple(number: int, of: int) -> int:
     return (number // of + 1) * of
-
-
-def _seeds(values: Any) -> Any:
-    """One number for one seed, else one for each."""
-    return float(values[0]) if len(values) == 1 else values

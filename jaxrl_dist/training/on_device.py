@@ -16,6 +16,8 @@ from jaxrl_dist.evaluation import Episodes, evaluate
 from jaxrl_dist.training.normaliser import Normaliser
 from jaxrl_dist.types import Agent, ArrayTree, Params, TimeStep
 
+EVALUATION = 0x6576616C  # sets the keys of evaluations apart from those of training
+
 
 @dataclasses.dataclass(frozen=True)
 class OnDeviceConfig:
@@ -68,7 +70,7 @@ class TrainState(NamedTuple):
 class Report(NamedTuple):
     """What a number of updates did."""
 
-    metrics: dict[str, jax.Array]  # name to [], means over the updates
+    metrics: dict[str, Any]  # name to [], means over the updates
     episodes: statistics.EpisodeSums
     finite: jax.Array  # [] bool; nothing of the agent is NaN or infinite
 
@@ -189,7 +191,7 @@ class OnDevice(NamedTuple):
 
     init: Callable  # (first seed) to TrainState
     train: Any  # (TrainState, num_updates []) to (TrainState, Report); the state is
-    # donated; can be compiled ahead, by `train.lower(...).compile()`
+    # donated; can be compiled ahead, by `devices.trace`
 
 
 def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnDevice:
@@ -253,11 +255,14 @@ def make_evaluate(
         greedy: take the most likely action instead of a sample.
 
     Returns:
-        (TrainState [D, S, ...], key) to Episodes [D, S, 1, B].
+        (TrainState [D, S, ...], seed [], number []) to Episodes [D, S, 1, B]. Both are
+        int32; evaluations of a seed differ by their number, at least 0.
     """
     num_envs = -(-num_episodes // num_devices)
 
-    def evaluate_all(state: TrainState, key: jax.Array) -> Episodes:
+    def evaluate_all(state: TrainState, seed: jax.Array, number: jax.Array) -> Episodes:
+        key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+        key = jax.random.fold_in(key, number)
         key = jax.random.fold_in(key, jax.lax.axis_index(devices.AXIS_NAME))
 
         def one(state: TrainState) -> Episodes:
@@ -272,7 +277,7 @@ def make_evaluate(
 
         return over_seeds(one, num_seeds)(state)
 
-    return devices.compile_for(num_devices, evaluate_all, in_axes=(0, None))
+    return devices.compile_for(num_devices, evaluate_all, in_axes=(0, None, None))
 
 
 def over_seeds(function: Callable, num_seeds: int) -> Callable:
