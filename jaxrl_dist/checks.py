@@ -4,6 +4,12 @@ Shapes and types are always known then. Values are known only outside compiled c
 a check on a value passes where the value is traced.
 """
 
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +19,31 @@ from jax.core import Tracer
 def is_known(setting: object) -> bool:
     """Whether a value can be looked at: it is not traced by a transformation."""
     return not isinstance(setting, Tracer)
+
+
+@contextlib.contextmanager
+def settings_of(at: str, config: Any) -> Iterator[None]:
+    """Within the block, errors call settings by their whole names.
+
+    A dataclass knows the names of its settings, and not where it stands itself: of
+    `gamma must be in [0, 1]` this makes `agent.gamma must be in [0, 1]`.
+
+    Args:
+        at: where the settings stand, such as "agent"; "" changes nothing.
+        config: the dataclass, or its class.
+
+    Raises:
+        ValueError: one was raised within the block.
+    """
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        if not at or message.startswith(f"{at}."):
+            raise
+        name = re.match(r"\w*", message)
+        own = name and name[0] in {field.name for field in dataclasses.fields(config)}
+        raise ValueError(f"{at}{'.' if own else ': '}{message}") from error
 
 
 def check_same_shape(**arrays: jax.Array) -> None:

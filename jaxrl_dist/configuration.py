@@ -13,8 +13,10 @@ import difflib
 import importlib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from jaxrl_dist.checks import settings_of
 
 PACKAGE = __name__.partition(".")[0]
 TYPE = "type"
@@ -68,6 +70,24 @@ def differences(before: Any, after: Any) -> list[str]:
         Lines such as "agent.learning_rate: 0.001 -> 0.003", in the order of the fields.
     """
     return _differences(before, after, at="")
+
+
+def leaves(config: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Goes through the settings of a configuration, those of dataclasses within it too.
+
+    Args:
+        config: a dataclass.
+        at: where it stands.
+
+    Yields:
+        Names such as "agent.learning_rate", and values that are no dataclasses.
+    """
+    for name in _settings(type(config)):
+        value, path = getattr(config, name), _join(at, name)
+        if _is_config(value):
+            yield from leaves(value, path)
+        else:
+            yield path, value
 
 
 def _to_json(value: Any, at: str) -> Any:
@@ -189,7 +209,8 @@ def _read_config(data: Any, at: str, classes: Mapping[str, type]) -> Any:
         for name in names
         if name in data
     }
-    return cls(**settings)
+    with settings_of(at, cls):
+        return cls(**settings)
 
 
 def _class(tag: str, where: str, classes: Mapping[str, type]) -> type:

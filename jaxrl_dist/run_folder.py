@@ -8,12 +8,13 @@ learning_curve.png  evaluation return against environment steps
 summary.json        what came out, once the run has ended
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +103,39 @@ class RunFolder:
             ValueError: `output_dir` holds something already, or nothing can be
                 written there.
         """
-        if output_dir is not None:
-            return cls(_make_empty_folder(Path(output_dir)))
-        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        first = Path("runs") / experiment / f"{now}-{seed}"
-        path, number = first, 2
-        while path.exists():  # a run of the same seed began in the same second
-            path, number = first.with_name(f"{first.name}-{number}"), number + 1
-        return cls(_make_empty_folder(path))
+        return cls(_make_empty_folder(_choose_path(output_dir, experiment, seed)))
+
+    @classmethod
+    @contextlib.contextmanager
+    def prepared(
+        cls, output_dir: str | os.PathLike | None, experiment: str, seed: int
+    ) -> "Iterator[RunFolder]":
+        """Makes the folder of a new run, and takes it away if the block fails.
+
+        So that it is known before anything is compiled that results can be written, and
+        a run that never starts leaves nothing behind. Only empty folders are removed.
+
+        Args:
+            output_dir: as for `create`, and so are the others.
+            experiment: name of the experiment.
+            seed: of the run.
+
+        Yields:
+            The folder.
+
+        Raises:
+            ValueError: as for `create`.
+        """
+        path = _choose_path(output_dir, experiment, seed)
+        missing = [each for each in (path, *path.parents) if not each.exists()]
+        folder = cls(_make_empty_folder(path))
+        try:
+            yield folder
+        except BaseException:
+            for made in missing:
+                with contextlib.suppress(OSError):  # something is in it
+                    made.rmdir()
+            raise
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "RunFolder":
@@ -202,6 +228,19 @@ class RunFolder:
             summary: of the run so far.
         """
         _write_json(self.summary, dataclasses.asdict(summary))
+
+
+def _choose_path(
+    output_dir: str | os.PathLike | None, experiment: str, seed: int
+) -> Path:
+    if output_dir is not None:
+        return Path(output_dir)
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    first = Path("runs") / experiment / f"{now}-{seed}"
+    path, number = first, 2
+    while path.exists():  # a run of the same seed began in the same second
+        path, number = first.with_name(f"{first.name}-{number}"), number + 1
+    return path
 
 
 def _make_empty_folder(path: Path) -> Path:

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import sys
+import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol
 
 import pytest
 
+from jaxrl_dist import configuration
 from jaxrl_dist.configuration import differences, from_json, to_json
 
 
@@ -166,6 +169,22 @@ def test_only_dataclasses_of_this_package_are_built(tag):
         ValueError, match=f'the configuration has the unknown type "{tag}'
     ):
         from_json({"type": tag})
+
+
+def test_what_a_module_merely_imports_is_not_built(monkeypatch):
+    monkeypatch.setattr(configuration, "Inner", Inner, raising=False)
+    with pytest.raises(ValueError, match="has the unknown type"):
+        from_json({"type": "jaxrl_dist.configuration:Inner"})
+
+
+def test_a_package_of_a_similar_name_is_not_ours(monkeypatch):
+    module = types.ModuleType("jaxrl_dist_evil")
+    monkeypatch.setitem(sys.modules, "jaxrl_dist_evil", module)
+    cls = dataclasses.make_dataclass("Evil", [])
+    cls.__module__ = "jaxrl_dist_evil"
+    monkeypatch.setattr(module, "Evil", cls, raising=False)
+    with pytest.raises(ValueError, match="has the unknown type"):
+        from_json({"type": "jaxrl_dist_evil:Evil"})
 
 
 def test_data_without_a_type_is_refused():

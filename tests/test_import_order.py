@@ -12,7 +12,6 @@ ROWS = (
         "networks",
         "environments",
         "replay",
-        "metrics",
         "checkpoints",
         "run_folder",
         "loggers",
@@ -24,6 +23,8 @@ ROWS = (
     {"distribution", "evaluation"},
     {"training"},
     {"experiment"},
+    {"saved_runs"},
+    {"runs"},
     {"cli"},
     {"__main__"},
 )

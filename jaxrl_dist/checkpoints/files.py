@@ -6,7 +6,9 @@ changes at 1.0: this is the only file that knows it.
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
 DIGESTS = "SHA256SUMS"
@@ -25,7 +27,7 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     """
     import orbax.checkpoint as ocp
 
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with _checkpointer() as checkpointer:
         checkpointer.save(folder, args=ocp.args.PyTreeSave(arrays))
 
 
@@ -38,9 +40,7 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
     Returns:
         The arrays by name.
     """
-    import orbax.checkpoint as ocp
-
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with _checkpointer() as checkpointer:
         return checkpointer.restore(folder)
 
 
@@ -79,6 +79,17 @@ def verify_digests(folder: Path) -> None:
     for name in names:
         if _digest(folder / name) != expected[name]:
             raise DamagedCheckpointError(f"{folder} is damaged: {name} has changed")
+
+
+def _checkpointer() -> Any:
+    import orbax.checkpoint as ocp
+
+    # orbax would have every process of a multi-host run call it, and wait for all.
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(), active_processes={jax.process_index()}
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _file_names(folder: Path) -> list[str]:

@@ -18,10 +18,12 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxrl_dist.checkpoints import files, leaves
 from jaxrl_dist.checks import check_at_least
@@ -46,8 +48,9 @@ class CheckpointInfo(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run: the last few, and the best.
 
-    One process writes; any number may read at the same time. Nothing is created, and
-    orbax is not imported, before the first `save` or `restore`.
+    One process writes, the first if JAX runs in several; any number may read at the
+    same time. Nothing is created, and orbax is not imported, before the first `save` or
+    `restore`.
 
     Attributes:
         folder: where the checkpoints lie.
@@ -66,6 +69,7 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self.keep_last = keep_last
         self.keep_best = keep_best
+        self._writer: ThreadPoolExecutor | None = None
 
     def steps(self) -> list[int]:
         """Steps of which there is a checkpoint, damaged or not, in rising order."""
@@ -113,6 +117,35 @@ class Checkpoints:
             ValueError: `step` is negative, or two leaves have the same path.
             TypeError: the metadata cannot be written as JSON.
         """
+        saving = self.save_in_background(step, state, metric=metric, metadata=metadata)
+        return saving.result()
+
+    def save_in_background(
+        self,
+        step: int,
+        state: ArrayTree,
+        *,
+        metric: float | None,
+        metadata: Mapping[str, Any],
+    ) -> Future[Path]:
+        """Fetches a state, and writes it while the caller goes on.
+
+        Checkpoints are written one after the other, in the order of the calls; what has
+        been begun is finished before the process ends.
+
+        Args:
+            step: as for `save`, and so are the others.
+            state: may change or be given away once this returns.
+            metric: greater is better.
+            metadata: for whoever resumes.
+
+        Returns:
+            A promise of the checkpoint's folder; its `result` raises what went wrong.
+
+        Raises:
+            ValueError: `step` is negative, or two leaves have the same path.
+            TypeError: the metadata cannot be written as JSON.
+        """
         check_at_least(0, step=step)
         described = leaves.describe(state)
         about = {
@@ -122,14 +155,19 @@ class Checkpoints:
             "leaves": [leaf._asdict() for leaf in described],
         }
         about_text = json.dumps(about, indent=1)
+        arrays = leaves.to_host(described, state)
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        return self._writer.submit(self._write, step, about_text, arrays)
 
+    def _write(self, step: int, about_text: str, arrays: dict[str, np.ndarray]) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(leftover)
         unfinished = self.folder / f"{UNFINISHED}{step:012d}"
         unfinished.mkdir()
         (unfinished / ABOUT).write_text(about_text)
-        files.write_arrays(unfinished / STATE, leaves.to_host(described, state))
+        files.write_arrays(unfinished / STATE, arrays)
         files.write_digests(unfinished)
 
         final = self._folder(step)

@@ -95,15 +95,17 @@ def to_host(leaves: Sequence[Leaf], state: ArrayTree) -> dict[str, np.ndarray]:
         state: the same state.
 
     Returns:
-        Arrays by path; typed random keys as their key data. Arrays without elements
-        are left out: orbax refuses them, and their shape says it all.
+        Arrays by path, which share no memory with the state; typed random keys as their
+        key data. Arrays without elements are left out: orbax refuses them, and their
+        shape says it all.
     """
     values = [
         jax.random.key_data(value) if _is_key(value) else value
         for value in jax.tree.leaves(state)
     ]
     arrays = zip(leaves, jax.device_get(values), strict=True)
-    return {leaf.path: np.asarray(array) for leaf, array in arrays if array.size}
+    # What comes from a CPU device may be a view of memory that JAX will use again.
+    return {leaf.path: np.array(array) for leaf, array in arrays if array.size}
 
 
 def from_host(leaves: Sequence[Leaf], arrays: dict[str, np.ndarray]) -> list[Any]:

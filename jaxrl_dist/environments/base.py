@@ -40,6 +40,8 @@ class Environment(NamedTuple):
     spec: EnvironmentSpec
     reset: Callable[..., tuple[Any, ArrayTree]]  # (key) to (state, observation)
     step: Callable[..., tuple[Any, Outcome]]  # (key, state, action) to (state, Outcome)
+    observe: Callable[..., ArrayTree] | None = None  # (state) to observation, if the
+    # state alone decides it; then no observation is made of resets that do not happen
 
 
 class BatchedEnvironment(NamedTuple):
@@ -68,7 +70,7 @@ class Chance(NamedTuple):
 
     key: jax.Array  # [B] keys of the environments' own steps
     fresh_state: Any  # [B, ...] to go on from if the episode had ended
-    fresh_observation: ArrayTree  # [B, ...] that belongs to it
+    fresh_observation: ArrayTree  # [B, ...] of it; () if the environment has `observe`
 
 
 def batch(environment: Environment) -> BatchedEnvironment:
@@ -99,6 +101,8 @@ def batch(environment: Environment) -> BatchedEnvironment:
         fresh_state, fresh_observation = jax.vmap(environment.reset)(
             jax.random.split(key_reset, batch_size)
         )
+        if environment.observe is not None:
+            fresh_observation = ()
         step_keys = jax.random.split(key_step, batch_size)
         return Chance(step_keys, fresh_state, fresh_observation)
 
@@ -109,16 +113,21 @@ def batch(environment: Environment) -> BatchedEnvironment:
             action = jnp.clip(action, *_batched_bounds(action_spec))
         inner, outcome = jax.vmap(environment.step)(chance.key, state.inner, action)
         is_first = state.is_last
-        ended = outcome.terminated | outcome.truncated
-        is_last = ended & ~is_first
+        inner = _where(is_first, chance.fresh_state, inner)
+        if environment.observe is not None:
+            observation = jax.vmap(environment.observe)(inner)
+        else:
+            seen = outcome.observation
+            observation = _where(is_first, chance.fresh_observation, seen)
+        is_last = (outcome.terminated | outcome.truncated) & ~is_first
         row = TimeStep(
-            observation=_where(is_first, chance.fresh_observation, outcome.observation),
+            observation=observation,
             reward=jnp.where(is_first, 0.0, outcome.reward.astype(jnp.float32)),
             terminated=outcome.terminated & ~is_first,
             is_first=is_first,
             is_last=is_last,
         )
-        return BatchState(_where(is_first, chance.fresh_state, inner), is_last), row
+        return BatchState(inner, is_last), row
 
     return BatchedEnvironment(environment.spec, reset, draw, step)
 

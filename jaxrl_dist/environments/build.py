@@ -64,7 +64,7 @@ class EnvironmentConfig:
         Raises:
             ValueError: the name or a parameter is unknown, or a wrapper does not fit.
         """
-        environment = self._build_bare()
+        environment = self.build_bare()
         if self.max_steps is not None:
             environment = wrappers.time_limit(environment, self.max_steps)
         if self.sticky_action_probability > 0:
@@ -82,8 +82,8 @@ class EnvironmentConfig:
         """Builds environments that answer in rows; see `build_single` for errors."""
         return batch(self.build_single())
 
-    def _build_bare(self) -> Environment:
-        """One instance as its author made it."""
+    def build_bare(self) -> Environment:
+        """Builds one instance without wrappers; see `build_single` for errors."""
         if ":" in self.name:
             if not self.minimal_actions:
                 raise ValueError(f"minimal_actions: {self.name} is not a MinAtar game")
@@ -102,7 +102,7 @@ def _load(path: str, parameters: Mapping[str, float]) -> Environment:
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"environment name: cannot load {path!r}: {error}") from error
+        raise ValueError(f"name: cannot load {path!r}: {error}") from error
     try:
         inspect.signature(function).bind(**parameters)
     except (TypeError, ValueError) as error:  # ValueError: it has no signature
@@ -112,7 +112,7 @@ def _load(path: str, parameters: Mapping[str, float]) -> Environment:
     environment = function(**parameters)
     if not isinstance(environment, Environment):
         raise ValueError(
-            f"environment name: {path!r} must return an Environment "
+            f"name: {path!r} must return an Environment "
             f"(jaxrl_dist.environments.base), got {type(environment).__name__}"
         )
     check_environment(environment)

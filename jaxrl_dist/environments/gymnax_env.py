@@ -8,6 +8,7 @@ is a row of its own and termination and truncation stay apart.
 import dataclasses
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,6 +35,14 @@ _UNKNOWN_BOUNDS = (
     "UmbrellaChain-bsuite",
     "MNISTBandit-bsuite",
     "GaussianBandit-misc",
+)
+# gymnax's own environments whose observation is not decided by their state alone:
+# MemoryChain shows the state before the action, UmbrellaChain random distractors,
+# MNISTBandit an image and then nothing.
+_OBSERVED_OTHERWISE = (
+    "MemoryChain-bsuite",
+    "UmbrellaChain-bsuite",
+    "MNISTBandit-bsuite",
 )
 _MINIMAL_ACTIONS = "use_minimal_action_set"
 
@@ -70,9 +79,7 @@ def make_gymnax_environment(
         ValueError: the name or a parameter is unknown, or a value does not fit.
         FileNotFoundError: MNISTBandit could not get its images.
     """
-    if name not in gymnax.registered_envs:
-        raise ValueError(_unknown_name_message(name))
-    environment, params = _construct(name, dict(parameters or {}), minimal_actions)
+    environment, params = construct(name, parameters or {}, minimal_actions)
     space = environment.observation_space(params)
     action = _action_spec(environment.action_space(params))
     convert = _observation_converter(name, space)
@@ -102,8 +109,17 @@ def make_gymnax_environment(
         state, observation = _cast((state, outcome.observation), like)
         return state, outcome._replace(observation=observation)
 
+    def observe(state: Any) -> ArrayTree:
+        with jax.numpy_rank_promotion("allow"):
+            key = jax.random.key(0)  # not used where the state decides
+            observation = environment.observe(key, state, None, params)
+            return _cast(convert(observation), like[1])
+
     observation = _observation_spec(name, space, like[1])
-    return Environment(EnvironmentSpec(name, observation, action), reset, step)
+    spec = EnvironmentSpec(name, observation, action)
+    own = type(environment).__module__.startswith("gymnax.")
+    observed = own and name not in _OBSERVED_OTHERWISE
+    return Environment(spec, reset, step, observe if observed else None)
 
 
 def _unknown_name_message(name: str) -> str:
@@ -112,15 +128,24 @@ def _unknown_name_message(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.0)
     nearest = ", ".join(lowered[match] for match in near)
     return (
-        f"environment name: gymnax does not know {name!r}; nearest: {nearest}; "
+        f"name: gymnax does not know {name!r}; nearest: {nearest}; "
         "your own is given as 'package.module:function'"
     )
 
 
-def _construct(
-    name: str, settings: dict[str, float], minimal_actions: bool
+def construct(
+    name: str, parameters: Mapping[str, float], minimal_actions: bool
 ) -> tuple[Any, Any]:
-    """Makes gymnax's object and its parameters, with the settings put in."""
+    """Makes gymnax's object and its parameters.
+
+    Args:
+        name: as for `make_gymnax_environment`, like the rest and the errors.
+        parameters: settings by name.
+        minimal_actions: whether MinAtar games offer only what does something.
+    """
+    if name not in gymnax.registered_envs:
+        raise ValueError(_unknown_name_message(name))
+    settings = dict(parameters)
     environment, params = _make(name, {})
     arguments = {
         argument.name: argument.default
@@ -164,7 +189,7 @@ def _make(name: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
 def _fit(name: str, key: str, given: float, default: float) -> float:
     """The given value in the type of the default, or an error that says why not."""
     kind = type(default)
-    if float(kind(given)) != float(given):
+    if not math.isfinite(given) or float(kind(given)) != float(given):
         raise ValueError(
             f"parameters: {key} of {name} is of type {kind.__name__} "
             f"({default} by default), got {given}"

@@ -41,6 +41,12 @@ def init(batch_size: int) -> RunningEpisodes:
     return RunningEpisodes(zero, zero, jnp.zeros(batch_size, jnp.int32))
 
 
+def no_episodes() -> EpisodeSums:
+    """The sums of nothing: joined with others, they change nothing."""
+    zero, none = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
+    return EpisodeSums(zero, zero, none, none + jnp.inf, none - jnp.inf, zero)
+
+
 def update(
     running: RunningEpisodes, rows: Trajectory
 ) -> tuple[RunningEpisodes, EpisodeSums]:

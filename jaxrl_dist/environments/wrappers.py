@@ -1,6 +1,6 @@
 """Wrappers: functions from one `Environment` to another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -46,16 +46,20 @@ def mask_velocity(
     visible = np.ones(size, bool)
     visible[list(hidden)] = False
 
+    def mask(observation: jax.Array) -> jax.Array:
+        return jnp.where(visible, observation, 0)
+
     def reset(key: jax.Array) -> tuple[Any, ArrayTree]:
         state, observation = environment.reset(key)
-        return state, jnp.where(visible, observation, 0)
+        return state, mask(observation)
 
     def step(key: jax.Array, state: Any, action: jax.Array) -> tuple[Any, Outcome]:
         state, outcome = environment.step(key, state, action)
-        observation = jnp.where(visible, outcome.observation, 0)
-        return state, outcome._replace(observation=observation)
+        return state, outcome._replace(observation=mask(outcome.observation))
 
-    return environment._replace(reset=reset, step=step)
+    observe = environment.observe
+    masked = None if observe is None else lambda state: mask(observe(state))
+    return Environment(environment.spec, reset, step, masked)
 
 
 class StickyState(NamedTuple):
@@ -104,7 +108,7 @@ def sticky_actions(environment: Environment, probability: float) -> Environment:
         inner, outcome = environment.step(key_step, state.inner, action)
         return StickyState(inner, action), outcome
 
-    return environment._replace(reset=reset, step=step)
+    return Environment(environment.spec, reset, step, _observe_inner(environment))
 
 
 class StackState(NamedTuple):
@@ -156,7 +160,7 @@ def frame_stack(environment: Environment, num_frames: int) -> Environment:
         is_leaf=lambda spec: isinstance(spec, ArraySpec),
     )
     spec = environment.spec._replace(observation=observation)
-    return Environment(spec, reset, step)
+    return Environment(spec, reset, step, observe=lambda state: state.frames)
 
 
 def _stacked_spec(spec: ArraySpec, num_frames: int) -> ArraySpec:
@@ -233,4 +237,17 @@ def time_limit(environment: Environment, max_steps: int) -> Environment:
         truncated = jnp.logical_and(over, jnp.logical_not(outcome.terminated))
         return LimitState(inner, num_steps), outcome._replace(truncated=truncated)
 
-    return environment._replace(reset=reset, step=step)
+    return Environment(environment.spec, reset, step, _observe_inner(environment))
+
+
+def _observe_inner(environment: Environment) -> Callable | None:
+    """The wrapped environment's `observe`, of a state that has its own as `inner`."""
+    observe = environment.observe
+    return None if observe is None else lambda state: observe(state.inner)
+
+
+def innermost_state(state: Any) -> Any:
+    """The environment's own state, out of those of the wrappers around it."""
+    while isinstance(state, StickyState | StackState | LimitState):
+        state = state.inner
+    return state

@@ -42,7 +42,7 @@ def policy_gradient_loss(*, log_probs: jax.Array, advantages: jax.Array) -> jax.
 
 
 def clipped_surrogate_loss(
-    *, log_ratios: jax.Array, advantages: jax.Array, epsilon: float
+    *, log_ratios: jax.Array, advantages: jax.Array, epsilon: float | jax.Array
 ) -> jax.Array:
     """Computes PPO's clipped surrogate, with its sign turned to make it a loss.
 
@@ -53,7 +53,7 @@ def clipped_surrogate_loss(
     Args:
         log_ratios: [...] log pi(a | x) - log pi_old(a | x), in nats; log rho.
         advantages: [...] reward units.
-        epsilon: how far the ratio may move for gain, above 0.
+        epsilon: how far the ratio may move for gain, above 0; [] if an array.
 
     Returns:
         [...] reward units; one number for each element, in the common type.
@@ -140,7 +140,7 @@ def dual_clipped_surrogate_loss(
     Args:
         log_ratios: [...] log pi(a | x) - log pi_old(a | x), in nats; log rho.
         advantages: [...] reward units.
-        epsilon: how far the ratio may move for gain, above 0.
+        epsilon: how far the ratio may move for gain, above 0; [] if an array.
         dual_clip: the largest ratio that counts where A < 0, above 1.
 
     Returns:
@@ -293,7 +293,11 @@ def a2c_loss(
 
 
 def _surrogate_loss(
-    log_ratios: jax.Array, advantages: jax.Array, epsilon: float, *, highest: float
+    log_ratios: jax.Array,
+    advantages: jax.Array,
+    epsilon: float | jax.Array,
+    *,
+    highest: float,
 ) -> jax.Array:
     """The clipped surrogate, where `highest` bounds the ratio of bad actions."""
     dtype, (log_ratios, advantages) = widen(log_ratios, advantages)

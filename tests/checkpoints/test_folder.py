@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -319,6 +320,34 @@ def test_digests_can_be_checked_without_this_package(tmp_path):
     for digest, name in lines:
         data = (folder / name).read_bytes()
         assert hashlib.sha256(data).hexdigest() == digest
+
+
+def test_of_several_processes_one_saves_and_any_restores(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    script = f"""
+import sys, jax, jax.experimental.multihost_utils, numpy as np
+from jaxrl_dist.checkpoints import Checkpoints
+rank = int(sys.argv[1])
+jax.distributed.initialize({address!r}, num_processes=2, process_id=rank)
+assert jax.process_count() == 2
+checkpoints = Checkpoints({str(tmp_path)!r})
+if rank == 0:
+    checkpoints.save(3, {{"x": np.arange(5)}}, metric=None, metadata={{}})
+jax.experimental.multihost_utils.sync_global_devices("saved")
+if rank == 1:
+    state, _ = checkpoints.restore(like={{"x": np.arange(5)}})
+    assert (state["x"] == np.arange(5)).all()
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(rank)]) for rank in (0, 1)
+    ]
+    try:
+        assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    assert Checkpoints(tmp_path).steps() == [3]
 
 
 def test_orbax_is_not_imported_before_it_is_used():

@@ -9,8 +9,11 @@ import numpy as np
 from jaxrl_dist.environments.base import BatchedEnvironment
 from jaxrl_dist.types import DiscreteSpec, TimeStep
 
+# Compiled once and run for moments, so what counts is the compiling.
+_QUICK = {"xla_backend_optimization_level": 0}
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=_QUICK)
 def random_rows(
     environment: BatchedEnvironment, num_steps: int, batch_size: int, seed: int = 0
 ) -> tuple[TimeStep, jax.Array]:

@@ -12,6 +12,7 @@ from jaxrl_dist.environments.base import (
     bound_of,
     check_environment,
 )
+from jaxrl_dist.environments.wrappers import frame_stack
 from jaxrl_dist.types import ArraySpec, EnvironmentSpec
 from tests.environments.counting import counting
 from tests.environments.random_rollout import random_rows
@@ -71,6 +72,14 @@ def test_continuous_actions_are_clipped_to_the_spec():
     chance = environment.draw(jax.random.key(1), 3)
     _, row = environment.step(state, action, chance)
     np.testing.assert_array_equal(row.observation[:, 1], [-2.0, 0.5, 3.0])
+
+
+def test_rows_are_the_same_whether_or_not_the_state_is_observed():
+    plain = frame_stack(counting(3), 2)
+    assert plain.observe is not None
+    rows, _ = random_rows(batch(plain), 9, 2)
+    again, _ = random_rows(batch(plain._replace(observe=None)), 9, 2)
+    jax.tree.map(np.testing.assert_array_equal, rows, again)
 
 
 def test_the_action_on_a_last_row_changes_nothing():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnax.utils import load_mnist
 
-from jaxrl_dist.environments.base import batch
+from jaxrl_dist.environments.base import Environment, batch
 from jaxrl_dist.environments.gymnax_env import (
     environment_names,
     make_gymnax_environment,
@@ -38,9 +38,29 @@ def mnist_files(tmp_path, monkeypatch):
     monkeypatch.setattr(load_mnist.load_mnist, "__defaults__", (str(tmp_path),))
 
 
-def check_rows(environment) -> None:
+def seen_twice(environment: Environment) -> Environment:
+    """Shows beside what is seen what `observe` says of the state."""
+    observe = environment.observe or (lambda state: ())
+
+    def reset(key):
+        state, observation = environment.reset(key)
+        return state, (observation, observe(state))
+
+    def step(key, state, action):
+        state, outcome = environment.step(key, state, action)
+        both = (outcome.observation, observe(state))
+        return state, outcome._replace(observation=both)
+
+    return Environment(environment.spec, reset, step)
+
+
+def check_rows(environment: Environment) -> None:
     """Checks a random rollout against the environment's spec."""
-    rows, _ = random_rows(batch(environment), STEPS, BATCH)
+    rows, _ = random_rows(batch(seen_twice(environment)), STEPS, BATCH)
+    seen, observed = rows.observation
+    if environment.observe is not None:
+        np.testing.assert_array_equal(observed, seen)
+    rows = rows._replace(observation=seen)
     spec = environment.spec.observation
     assert rows.observation.shape == (STEPS + 1, BATCH, *spec.shape)
     assert rows.observation.dtype == spec.dtype
@@ -61,6 +81,14 @@ def check_rows(environment) -> None:
 @pytest.mark.usefixtures("mnist_files")
 def test_a_random_rollout_keeps_to_the_spec(name):
     check_rows(make_gymnax_environment(name))
+
+
+def test_an_observation_with_random_parts_is_not_made_from_the_state():
+    environment = make_gymnax_environment("UmbrellaChain-bsuite", {"n_distractor": 20})
+    check_rows(environment)
+    rows, _ = random_rows(batch(environment), 5, 2)
+    distractors = np.asarray(rows.observation[..., 3:]).reshape(-1, 20)
+    assert len(np.unique(distractors, axis=0)) == len(distractors)
 
 
 @pytest.mark.parametrize("name", ["Breakout-MinAtar", "Catch-bsuite", "DeepSea-bsuite"])

@@ -127,8 +127,11 @@ def test_rewards_are_clipped():
 def test_the_time_limit_truncates_but_never_hides_a_termination():
     rows, _ = random_rows(batch(wrappers.time_limit(counting(9), 3)), 4, 2)
     assert rows.is_last[3].all() and not rows.terminated.any()
-    rows, _ = random_rows(batch(wrappers.time_limit(counting(3), 3)), 4, 2)
-    assert rows.is_last[3].all() and rows.terminated[3].all()
+    limited = wrappers.time_limit(counting(1), 1)
+    key = jax.random.key(0)
+    state, _ = limited.reset(key)
+    _, outcome = limited.step(key, state, jnp.int32(0))
+    assert outcome.terminated and not outcome.truncated
     rows, _ = random_rows(batch(wrappers.time_limit(counting(2, False), 3)), 4, 2)
     assert rows.is_last[2].all()
 
@@ -162,3 +165,17 @@ def test_settings_choose_the_wrappers_and_all_of_them_go_together():
     rows, _ = random_rows(batch(environment), 6, 3)
     assert rows.is_last[5].all() and not rows.observation[..., (1, 3, 5, 7)].any()
     assert rows.observation.any()
+
+
+def test_wrappers_pass_on_what_can_be_observed_of_a_state():
+    plain = make_gymnax_environment("CartPole-v1")
+    for environment in (
+        wrappers.mask_velocity(plain),
+        wrappers.sticky_actions(plain, 0.5),
+        wrappers.frame_stack(plain, 2),
+        wrappers.time_limit(plain, 3),
+        wrappers.clip_rewards(plain),
+    ):
+        assert environment.observe is not None
+        state, observation = environment.reset(jax.random.key(0))
+        np.testing.assert_array_equal(environment.observe(state), observation)

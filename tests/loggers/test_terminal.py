@@ -159,11 +159,15 @@ for step in range(200):
     terminal.note("x" * 1000)
     time.sleep(0.001)
 terminal.close()
+print("the run's own last word")
 open({str(tmp_path / "survived")!r}, "w").close()
 """
     command = f'set -o pipefail; "$0" -c "$1" | {reader} > /dev/null'
+    # Buffered, as it is by default: Python then writes once more as it ends.
+    environ = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     run = subprocess.run(
         ["bash", "-c", command, sys.executable, script],
+        env=environ,
         timeout=60,
         capture_output=True,
         text=True,

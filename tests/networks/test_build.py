@@ -187,8 +187,8 @@ def test_what_does_not_fit_is_refused_in_one_line(config, observation, action, m
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"hidden": (64, 0)}, r"network.hidden\[1\] must be at least 1, got 0"),
-        ({"initial_std": 0.0}, "network.initial_std must be above 0.0, got 0.0"),
+        ({"hidden": (64, 0)}, r"^hidden\[1\] must be at least 1, got 0"),
+        ({"initial_std": 0.0}, "^initial_std must be above 0, got 0.0"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(setting, message):
