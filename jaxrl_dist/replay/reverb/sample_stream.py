@@ -1,0 +1,235 @@
+"""One stream of samples: asked for by credit, decoded in a thread, reopened if lost."""
+
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from jaxrl_dist.checks import check_at_least, check_in_range
+from jaxrl_dist.replay.reverb import wire
+from jaxrl_dist.replay.reverb.batches import Batch, BatchBuilder
+from jaxrl_dist.replay.reverb.connection import Connection, parse, typed_error
+from jaxrl_dist.replay.reverb.errors import (
+    ProtocolError,
+    ReverbError,
+    UnavailableError,
+)
+from jaxrl_dist.replay.reverb.signature import Signature
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplerConfig:
+    """Settings of a sampler.
+
+    Attributes:
+        batch_size: B, items per batch, from 1.
+        batches_ahead: that each stream asks for before the learner takes them, from 1.
+            Their items count as sampled at once, for rate limiters and for
+            max_times_sampled, also if nobody ever takes them.
+        num_streams: each with a thread that decodes, from 1. With several, large items
+            are decoded in parallel, and a queue's order is lost.
+        importance_exponent: beta, in [0, 1]: an item drawn with probability P from N
+            has weight (N P)^-beta, divided by the batch's largest.
+        max_batch_bytes: decoded; larger batches are refused before they are
+            allocated, from 1.
+        timeout_seconds: deadline of calls that are not given one.
+        check_seconds: after so long a silence the server is asked whether it lives.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    batch_size: int
+    batches_ahead: int = 2
+    num_streams: int = 1
+    importance_exponent: float = 0.0
+    max_batch_bytes: int = 1 << 30
+    timeout_seconds: float = 60.0
+    check_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_at_least(
+            1,
+            batch_size=self.batch_size,
+            batches_ahead=self.batches_ahead,
+            num_streams=self.num_streams,
+            max_batch_bytes=self.max_batch_bytes,
+        )
+        check_in_range(0, 1, importance_exponent=self.importance_exponent)
+
+
+class Assembler:
+    """Turns messages into batches: an item may span several, a message hold many.
+
+    Attributes:
+        items: completed so far.
+    """
+
+    def __init__(self, signature: Signature, batch_size: int, max_batch_bytes: int):
+        self.items = 0
+        self._builder = BatchBuilder(signature, batch_size, max_batch_bytes)
+        self._parts: list[Any] = []
+        self._part_bytes = 0
+
+    def add(self, message: bytes) -> list[Batch]:
+        """Takes one encoded SampleResponse, and returns the batches it completed.
+
+        Raises:
+            ProtocolError: the bytes are malformed, or ask for too much.
+            SignatureError: an item is none of the signature's.
+        """
+        batches = []
+        for entry in parse(wire.SampleResponse, message).entries:
+            self._parts.append(entry)
+            if not entry.end_of_sequence:
+                continue
+            batch = self._builder.add(self._parts)
+            self._parts = []
+            self._part_bytes = 0
+            self.items += 1
+            if batch is not None:
+                batches.append(batch)
+        if self._parts:
+            self._part_bytes += len(message)
+            if self._part_bytes > self._builder.max_batch_bytes:
+                raise ProtocolError("an item does not end")
+        return batches
+
+    def drop_part(self) -> int:
+        """Forgets an item that arrived in part; the number of items so lost."""
+        lost, self._parts, self._part_bytes = bool(self._parts), [], 0
+        return int(lost)
+
+
+class SampleStream:
+    """Fetches batches from one table.
+
+    Attributes:
+        heard: time.monotonic() of the last message.
+        reconnects: how often the stream was lost.
+        bytes_received: messages as encoded.
+        items_discarded: items that arrived in part when a stream was lost.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        table: str,
+        signature: Signature,
+        config: SamplerConfig,
+        ready: "queue.SimpleQueue[tuple[SampleStream, Batch | ReverbError]]",
+    ):
+        """Begins to fetch.
+
+        Args:
+            connection: to the server, shared.
+            table: to draw from.
+            signature: of its items.
+            config: settings.
+            ready: where complete batches go, and the error that ends the stream.
+        """
+        self._connection = connection
+        self._table = table
+        self._config = config
+        self._ready = ready
+        self._assembler = Assembler(
+            signature, config.batch_size, config.max_batch_bytes
+        )
+        self.heard = time.monotonic()
+        self.reconnects = 0
+        self.bytes_received = 0
+        self.items_discarded = 0
+        self._asked = config.batch_size * config.batches_ahead  # items, ever
+        self._credit = threading.Condition()
+        self._stopped = threading.Event()
+        self._call: Any = None
+        name = f"reverb-sampler-{connection.address}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def items_received(self) -> int:
+        """Items decoded so far."""
+        return self._assembler.items
+
+    def ask_for_batch(self) -> None:
+        """Asks for one more batch: the learner has taken one."""
+        with self._credit:
+            self._asked += self._config.batch_size
+            self._credit.notify_all()
+
+    def cut(self) -> None:
+        """Gives the present stream up; another one is opened."""
+        call = self._call
+        if call is not None:
+            call.cancel()
+
+    def close(self) -> None:
+        """Ends fetching."""
+        self._stopped.set()
+        self.cut()
+        with self._credit:
+            self._credit.notify_all()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._run_once()
+            except UnavailableError:
+                if self._stopped.is_set():
+                    return
+                self.reconnects += 1
+                self.items_discarded += self._assembler.drop_part()
+                # A pause even if the server answers at once: a stream that breaks
+                # again and again must not keep a core busy.
+                self._stopped.wait(self._connection.config.first_pause_seconds)
+                try:
+                    self._connection.wait_for_server(self._stopped)
+                except ReverbError as error:
+                    self._fail(error)
+            except ReverbError as error:
+                self._fail(error)
+
+    def _fail(self, error: ReverbError) -> None:
+        self._stopped.set()
+        self._ready.put((self, error))
+
+    def _run_once(self) -> None:
+        over = threading.Event()
+        self._call = self._connection.stream("SampleStream", self._requests(over))
+        if self._stopped.is_set():
+            self._call.cancel()
+        try:
+            for message in self._call:
+                self.heard = time.monotonic()
+                self.bytes_received += len(message)
+                for batch in self._assembler.add(message):
+                    self._ready.put((self, batch))
+                if self._assembler.items > self._asked:
+                    raise ProtocolError("the server sent more than it was asked for")
+            raise UnavailableError("the server ended the stream")
+        except grpc.RpcError as error:
+            raise typed_error(error) from None
+        finally:
+            over.set()
+            self._call.cancel()
+            with self._credit:
+                self._credit.notify_all()
+
+    def _requests(self, over: threading.Event) -> Iterator[bytes]:
+        """Asks for what the learner has room for and this stream did not ask for."""
+        asked = self._assembler.items
+        while True:
+            with self._credit:
+                while self._asked == asked and not over.is_set():
+                    self._credit.wait()
+                if over.is_set() or self._stopped.is_set():
+                    return
+                count, asked = self._asked - asked, self._asked
+            request = wire.SampleRequest(table=self._table, num_samples=count)
+            yield request.SerializeToString()
