@@ -1,8 +1,10 @@
 """Drawn items to batches: decoded straight into arrays [T, B, ...]."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import cramjam
 import numpy as np
 
 from jaxrl_dist.replay.reverb.decoding import (
@@ -10,7 +12,6 @@ from jaxrl_dist.replay.reverb.decoding import (
     Column,
     Decoder,
     check_column,
-    decompress_into,
 )
 from jaxrl_dist.replay.reverb.errors import ProtocolError, SignatureError
 from jaxrl_dist.replay.reverb.signature import Signature
@@ -50,11 +51,15 @@ class BatchBuilder:
         self._decoder = Decoder(max_batch_bytes)
         self._begin()
 
-    def add(self, entries: Sequence[Any]) -> Batch | None:
+    def add(
+        self, info: Any, chunks: Sequence[Any], chunk_keys: Sequence[bytes]
+    ) -> Batch | None:
         """Adds one item.
 
         Args:
-            entries: its SampleResponse.Entry messages, in order.
+            info: its SampleInfo.
+            chunks: its Chunk messages.
+            chunk_keys: their keys, encoded.
 
         Returns:
             The batch, if this item completed it.
@@ -64,24 +69,12 @@ class BatchBuilder:
             SignatureError: the item is none of the signature's, or of another length
                 than the first of the batch.
         """
-        info = entries[0].info
         item = info.item
-        chunks = entries[0].data
-        if len(entries) > 1:
-            chunks = [chunk for entry in entries for chunk in entry.data]
-        keys = [chunk.chunk_key for chunk in chunks]
-        columns = self._decoder.columns(item.flat_trajectory, keys)
-        if len(columns) != len(self.signature.specs):
-            raise SignatureError(
-                f"an item has {len(columns)} columns, the signature "
-                f"{len(self.signature.specs)}"
-            )
+        columns = self._decoder.columns(item.flat_trajectory, chunk_keys)
         if not self._targets:
             self._allocate(columns, chunks)
         position = self._fill
-        if self._single_rows and len(chunks) == 1:
-            self._decode_single_row(columns, chunks[0], position)
-        else:
+        if not (self._rows and self._decode_in_place(columns, chunks, position)):
             self._decode(columns, chunks, position)
         self._infos.append(
             (
@@ -98,7 +91,9 @@ class BatchBuilder:
 
     def _begin(self) -> None:
         self._targets: list[np.ndarray] = []
-        self._flat: list[Any] = []
+        # Of items of one row: per column how its tensor must look, and of each item
+        # the bytes to decompress into. Empty for others.
+        self._rows: list[tuple[int, bytes, list[Any]]] = []
         self._infos: list[tuple] = []
         self._fill = 0
 
@@ -118,20 +113,22 @@ class BatchBuilder:
 
     def _allocate(self, columns: Sequence[Column], chunks: Sequence[Any]) -> None:
         """Makes room for a batch of items like this one, if they may be that large."""
+        if len(columns) != len(self.signature.specs):
+            raise SignatureError(
+                f"an item has {len(columns)} columns, the signature "
+                f"{len(self.signature.specs)}"
+            )
         reader = ChunkReader(self._decoder, chunks)
+        tensors = [reader.tensor(column.slices[0]) for column in columns]
         shapes, total = [], 0
-        for column, spec, path in zip(
-            columns, self.signature.specs, self.signature.paths, strict=True
+        for column, tensor, spec, path in zip(
+            columns, tensors, self.signature.specs, self.signature.paths, strict=True
         ):
-            _, tensor = reader.find(column.slices[0], len(chunks) == 1)
             shape, dtype, _ = self._decoder.tensor_shape(tensor)
             length = sum(part.length for part in column.slices)
             item = shape[1:] if column.squeeze else (length, *shape[1:])
             check_column(path, spec, item, dtype)
-            size = dtype.itemsize * self.batch_size
-            for axis in item:
-                size *= axis
-            total += size
+            total += math.prod(item) * dtype.itemsize * self.batch_size
             batch = (self.batch_size, *shape[1:])
             shapes.append((batch if column.squeeze else (length, *batch), dtype))
         if total > self.max_batch_bytes:
@@ -139,80 +136,76 @@ class BatchBuilder:
                 f"{self.batch_size} items like the first take {total} bytes, "
                 f"more than {self.max_batch_bytes}"
             )
+        self._columns = tuple(columns)
         self._targets = [np.empty(shape, dtype) for shape, dtype in shapes]
-        # Items of one row are decompressed in place: contiguous in [1, B, ...].
-        self._single_rows = all(
-            column.squeeze or target.shape[0] == 1
-            for column, target in zip(columns, self._targets, strict=True)
-        )
-        if self._single_rows:
-            self._flat = [
-                list(target.reshape(self.batch_size, -1).view(np.uint8))
-                if target.size
-                else [np.empty(0, np.uint8)] * self.batch_size
-                for target in self._targets
+        if all(
+            self._is_single_row(*pair) for pair in zip(columns, tensors, strict=True)
+        ):
+            self._rows = [
+                (
+                    tensor.dtype,
+                    tensor.tensor_shape,
+                    list(target.reshape(self.batch_size, -1).view(np.uint8)),
+                )
+                for tensor, target in zip(tensors, self._targets, strict=True)
             ]
 
-    def _decode_single_row(
-        self, columns: Sequence[Column], chunk: Any, position: int
-    ) -> None:
-        tensors = chunk.data.tensors
-        reader = None
-        for index, column in enumerate(columns):
-            part = column.slices[0]
-            target = self._targets[index]
-            if part.tensor < len(tensors) and len(column.slices) == 1:
-                tensor = tensors[part.tensor]
-                shape, dtype, size = self._decoder.tensor_shape(tensor)
-                flat = self._flat[index][position]
-                if (
-                    shape[0] == 1
-                    and part.offset == 0
-                    and dtype == target.dtype
-                    and size == flat.size
-                    and shape[1:] == target.shape[1 if column.squeeze else 2 :]
-                    and part.length == 1
-                ):
-                    decompress_into(tensor.tensor_content, flat)
-                    continue
-            reader = reader or ChunkReader(self._decoder, [chunk])
-            self._copy(index, column, reader, True, position)
+    def _is_single_row(self, column: Column, tensor: Any) -> bool:
+        """Whether a column is all of a chunk of one row, and not empty."""
+        shape, _, size = self._decoder.tensor_shape(tensor)
+        first, *more = column.slices
+        whole = (first.offset, first.length, shape[0]) == (0, 1, 1)
+        return whole and not more and size > 0
+
+    def _decode_in_place(
+        self, columns: tuple[Column, ...], chunks: Sequence[Any], position: int
+    ) -> bool:
+        """Decodes an item of one row; False if it is laid out unlike the first."""
+        if columns is not self._columns and columns != self._columns:
+            return False
+        decompress = cramjam.snappy.decompress_raw_into
+        try:
+            for column, (dtype, shape, rows) in zip(columns, self._rows, strict=True):
+                part = column.slices[0]
+                tensors = chunks[part.chunk].data.tensors
+                if part.tensor >= len(tensors):
+                    return False
+                tensor, row = tensors[part.tensor], rows[position]
+                if tensor.tensor_shape != shape or tensor.dtype != dtype:
+                    return False
+                if decompress(tensor.tensor_content, row) != row.size:
+                    raise ProtocolError(f"a row is not {row.size} bytes long")
+        except cramjam.DecompressionError as error:
+            raise ProtocolError(f"a row's content is corrupt: {error}") from None
+        return True
 
     def _decode(
         self, columns: Sequence[Column], chunks: Sequence[Any], position: int
     ) -> None:
-        reader = ChunkReader(self._decoder, chunks)
-        only = len(chunks) == 1
-        for index, column in enumerate(columns):
-            self._copy(index, column, reader, only, position)
-
-    def _copy(
-        self,
-        index: int,
-        column: Column,
-        reader: ChunkReader,
-        only: bool,
-        position: int,
-    ) -> None:
-        target, path = self._targets[index], self.signature.paths[index]
-        spec = self.signature.specs[index]
-        if column.squeeze:
-            row = reader.rows(column.slices[0], only)[0]
-            check_column(path, spec, row.shape, row.dtype)
-            self._check_like_first(path, row, target[position])
-            target[position] = row
-            return
-        begin = 0
-        for part in column.slices:
-            rows = reader.rows(part, only)
-            end = begin + part.length
-            self._check_like_first(path, rows, target[begin:end, position])
-            target[begin:end, position] = rows
-            begin = end
-        if begin != len(target):
+        if len(columns) != len(self._targets):
             raise SignatureError(
-                f"{path} has {begin} rows, but the batch's first item {len(target)}"
+                f"an item has {len(columns)} columns, the batch's first item "
+                f"{len(self._targets)}"
             )
+        reader = ChunkReader(self._decoder, chunks)
+        for index, column in enumerate(columns):
+            path, target = self.signature.paths[index], self._targets[index]
+            if column.squeeze:
+                row = reader.rows(column.slices[0])[0]
+                self._check_like_first(path, row, target[position])
+                target[position] = row
+                continue
+            begin = 0
+            for part in column.slices:
+                rows = reader.rows(part)
+                end = begin + part.length
+                self._check_like_first(path, rows, target[begin:end, position])
+                target[begin:end, position] = rows
+                begin = end
+            if begin != len(target):
+                raise SignatureError(
+                    f"{path} has {begin} rows, but the batch's first item {len(target)}"
+                )
 
     def _check_like_first(self, path: str, rows: np.ndarray, room: np.ndarray) -> None:
         if rows.dtype != room.dtype or rows.shape != room.shape:

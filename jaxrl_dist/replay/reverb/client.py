@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxrl_dist.replay.reverb import wire
 from jaxrl_dist.replay.reverb.connection import Connection, ConnectionConfig
+from jaxrl_dist.replay.reverb.encoding import encode_mutation
 from jaxrl_dist.replay.reverb.errors import (
     SignatureError,
     TableError,
@@ -27,6 +28,8 @@ from jaxrl_dist.replay.reverb.signature import ColumnSpec, Signature
 from jaxrl_dist.replay.reverb.tables import Table
 from jaxrl_dist.replay.reverb.writer import Writer, WriterConfig
 from jaxrl_dist.types import ArrayTree
+
+_INFINITE = np.array(np.inf).view(np.uint64)  # the least bits of no finite number
 
 
 class Client:
@@ -165,17 +168,16 @@ class Client:
             TableError: there is no such table.
             ReverbError: of the type that fits.
         """
-        keys = np.asarray(keys, np.uint64).tolist()
-        values = np.asarray(priorities, np.float64)
-        if values.shape != (len(keys),):
-            raise ValueError(f"{len(keys)} keys and priorities of shape {values.shape}")
-        if not np.all((values >= 0) & np.isfinite(values)):
+        keys = np.asarray(keys, np.uint64)
+        values = np.ascontiguousarray(priorities, "<f8")
+        if keys.ndim != 1 or values.shape != keys.shape:
+            raise ValueError(f"keys {keys.shape} and priorities {values.shape} differ")
+        # One reduction tells most good priorities: negative numbers, infinities and NaN
+        # have larger bits than any finite number. So has -0.0, which is fine.
+        suspect = values.size and values.view(np.uint64).max() >= _INFINITE
+        if suspect and not np.all((values >= 0) & np.isfinite(values)):
             raise ValueError("priorities must be finite and at least 0")
-        request = wire.MutateRequest(table=table)
-        add = request.updates.add
-        for key, priority in zip(keys, values.tolist(), strict=True):
-            add(key=key, priority=priority)
-        request.delete_keys.extend(np.asarray(delete_keys, np.uint64).tolist())
+        request = encode_mutation(table, keys, values, np.asarray(delete_keys, "u8"))
         self._connection.call("MutatePriorities", request, wire.Empty, timeout_seconds)
 
     def reset(self, table: str, timeout_seconds: float | None = None) -> None:
@@ -185,7 +187,7 @@ class Client:
             TableError: there is no such table.
             ReverbError: of the type that fits.
         """
-        request = wire.ResetRequest(table=table)
+        request = wire.ResetRequest(table=table).SerializeToString()
         self._connection.call("Reset", request, wire.Empty, timeout_seconds)
 
     def checkpoint(self, timeout_seconds: float | None = None) -> str:
@@ -196,7 +198,7 @@ class Client:
             ReverbError: of the type that fits.
         """
         answer = self._connection.call(
-            "Checkpoint", wire.Empty(), wire.CheckpointResponse, timeout_seconds
+            "Checkpoint", b"", wire.CheckpointResponse, timeout_seconds
         )
         return answer.checkpoint_path
 

@@ -118,11 +118,13 @@ class Connection:
         self.epoch = 0
         self._state_id: int | None = None
         self._lock = threading.Lock()
+        self._stubs: dict[str, Any] = {}
         self.closed = threading.Event()
         options: list[tuple[str, Any]] = [
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", config.max_message_bytes),
             ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_retries", 0),  # ours know what may be sent twice
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
@@ -139,7 +141,7 @@ class Connection:
     def call(
         self,
         method: str,
-        request: Any,
+        request: bytes,
         response: Any,
         timeout_seconds: float | None = None,
     ) -> Any:
@@ -147,7 +149,7 @@ class Connection:
 
         Args:
             method: its name in Reverb's service.
-            request: a message.
+            request: encoded.
             response: class of the answer.
             timeout_seconds: deadline; None for the connection's.
 
@@ -157,9 +159,9 @@ class Connection:
         if self.closed.is_set():
             raise ClosedError("the client is closed")
         timeout = timeout_seconds or self.config.timeout_seconds
-        stub = self._channel.unary_unary(wire.SERVICE + method)
         try:
-            answer = stub(request.SerializeToString(), timeout=timeout)
+            stub = self._stub(method)
+            answer = stub(request, timeout=timeout)
         except grpc.RpcError as error:
             raise self._with_address(typed_error(error)) from None
         except ValueError as error:  # what grpc says of a closed channel
@@ -183,9 +185,7 @@ class Connection:
         Raises:
             ReverbError: of the type that fits.
         """
-        answer = self.call(
-            "ServerInfo", wire.Empty(), wire.ServerInfoResponse, timeout_seconds
-        )
+        answer = self.call("ServerInfo", b"", wire.ServerInfoResponse, timeout_seconds)
         info = read_server_info(answer)
         with self._lock:
             if self._state_id not in (None, info.state_id):
@@ -247,6 +247,13 @@ class Connection:
                 waited = time.monotonic() - began
                 LOG.warning("%s answers again after %.1f s", self.address, waited)
             return
+
+    def _stub(self, method: str) -> Any:
+        stub = self._stubs.get(method)
+        if stub is None:
+            stub = self._channel.unary_unary(wire.SERVICE + method)
+            self._stubs[method] = stub
+        return stub
 
     def close(self) -> None:
         """Ends every call and stream."""

@@ -19,13 +19,15 @@ from jaxrl_dist.replay.reverb.errors import ProtocolError, SignatureError
 
 _CACHED_SHAPES = 1024
 _CACHED_LAYOUTS = 256
+_MOST_CHUNKS = 6  # of an item whose layout is remembered
+_LEAST_KEY_BYTES = 8
 MAX_AXES = 32
 
 
 class Slice(NamedTuple):
     """Consecutive rows of one tensor of a chunk."""
 
-    chunk: int  # key
+    chunk: int  # which of the chunks that came with the item
     offset: int
     length: int
     tensor: int  # which of the chunk's
@@ -38,6 +40,14 @@ class Column(NamedTuple):
     squeeze: bool  # a single row without a row axis
 
 
+class _Layout(NamedTuple):
+    """A trajectory that was read before, as it would be with other keys."""
+
+    pieces: tuple[bytes, ...]  # between the keys
+    chunks: tuple[int, ...]  # whose key stands after each piece but the last
+    columns: tuple[Column, ...]
+
+
 class Decoder:
     """Decodes items, remembering shapes and layouts it has seen.
 
@@ -48,46 +58,43 @@ class Decoder:
     def __init__(self, max_item_bytes: int):
         self._max_bytes = max_item_bytes
         self._shapes: dict[tuple[int, bytes], tuple] = {}
-        self._layouts: dict[tuple, tuple[Column, ...]] = {}
+        self._layouts: dict[tuple[int, ...], _Layout] = {}
 
     def columns(
-        self, trajectory: bytes, chunk_keys: Sequence[int]
+        self, trajectory: bytes, chunk_keys: Sequence[bytes]
     ) -> tuple[Column, ...]:
         """Reads where the rows of an item's columns are.
 
+        Mostly, only the keys differ from item to item. A layout that was read before
+        is used again if its bytes, with these keys put in, are the trajectory's.
+
         Args:
             trajectory: an encoded FlatTrajectory.
-            chunk_keys: of the chunks that came with the item. The layout of an item of
-                one chunk is looked up with the key cut out, for it is mostly the same.
+            chunk_keys: encoded, of the chunks that came with the item.
 
         Raises:
             ProtocolError: it is malformed, or names rows that cannot be.
         """
-        if len(chunk_keys) != 1:
-            return self._read_columns(trajectory)
-        key = chunk_keys[0]
-        encoded_key = b"\x08" + varint(key)
-        layout = (len(encoded_key), *trajectory.split(encoded_key))
-        columns = self._layouts.get(layout)
-        if columns is None:
-            columns = self._read_columns(trajectory)
-            # Cutting is reversible, so equal pieces mean equal bytes but for the key.
-            # Only if the cuts are exactly where the keys are does that mean an equal
-            # layout, too.
-            slices = [each for column in columns for each in column.slices]
-            plain = tuple(
-                column._replace(
-                    slices=tuple(s._replace(chunk=0) for s in column.slices)
-                )
-                for column in columns
-            )
-            if len(layout) - 2 == len(slices) and all(s.chunk == key for s in slices):
-                if len(self._layouts) >= _CACHED_LAYOUTS:
-                    self._layouts.clear()
-                self._layouts[layout] = plain
+        if len(chunk_keys) > _MOST_CHUNKS:
+            return self._read_columns(trajectory, chunk_keys)
+        lengths = (len(trajectory), *map(len, chunk_keys))
+        layout = self._layouts.get(lengths)
+        if layout is not None:
+            if len(chunk_keys) == 1:
+                expected = chunk_keys[0].join(layout.pieces)
             else:
-                return columns
-            columns = plain
+                joined = list(layout.pieces)
+                for place, chunk in enumerate(layout.chunks):
+                    joined[place] += chunk_keys[chunk]
+                expected = b"".join(joined)
+            if expected == trajectory:
+                return layout.columns
+        columns = self._read_columns(trajectory, chunk_keys)
+        layout = _layout_of(trajectory, chunk_keys, columns)
+        if layout is not None:
+            if len(self._layouts) >= _CACHED_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[lengths] = layout
         return columns
 
     def tensor_shape(self, tensor: Any) -> tuple[tuple[int, ...], np.dtype, int]:
@@ -116,20 +123,49 @@ class Decoder:
         self._shapes[tensor.dtype, tensor.tensor_shape] = found
         return found
 
-    def _read_columns(self, trajectory: bytes) -> tuple[Column, ...]:
+    def _read_columns(
+        self, trajectory: bytes, chunk_keys: Sequence[bytes]
+    ) -> tuple[Column, ...]:
         message = parse(wire.FlatTrajectory, trajectory)
+        places = {key: place for place, key in enumerate(chunk_keys)}
         columns = []
         for column in message.columns:
-            slices = tuple(
-                Slice(part.chunk_key, part.offset, part.length, part.index)
-                for part in column.chunk_slices
-            )
-            if not slices or any(min(each[1:]) < 0 or not each[2] for each in slices):
-                raise ProtocolError(f"an item names impossible rows: {slices[:3]}")
+            slices = []
+            for part in column.chunk_slices:
+                chunk = places.get(varint(part.chunk_key))
+                if chunk is None:
+                    raise ProtocolError(
+                        f"chunk {part.chunk_key} did not come with its item"
+                    )
+                if part.offset < 0 or part.length < 1 or part.index < 0:
+                    raise ProtocolError(
+                        f"an item names impossible rows: {part.length} from "
+                        f"{part.offset} of tensor {part.index}"
+                    )
+                slices.append(Slice(chunk, part.offset, part.length, part.index))
+            if not slices:
+                raise ProtocolError("an item has a column without rows")
             if column.squeeze and (len(slices) != 1 or slices[0].length != 1):
                 raise ProtocolError("a column without a row axis has several rows")
-            columns.append(Column(slices, column.squeeze))
+            columns.append(Column(tuple(slices), column.squeeze))
         return tuple(columns)
+
+
+def _layout_of(
+    trajectory: bytes, chunk_keys: Sequence[bytes], columns: Sequence[Column]
+) -> _Layout | None:
+    """Cuts the keys out of a trajectory; None if they are not where they should be."""
+    if min(map(len, chunk_keys), default=0) < _LEAST_KEY_BYTES:
+        return None  # so short a key might stand elsewhere by chance
+    chunks = tuple(part.chunk for column in columns for part in column.slices)
+    pieces, begin = [], 0
+    for chunk in chunks:
+        place = trajectory.find(b"\x08" + chunk_keys[chunk], begin)
+        if place < 0:
+            return None
+        pieces.append(trajectory[begin : place + 1])
+        begin = place + 1 + len(chunk_keys[chunk])
+    return _Layout((*pieces, trajectory[begin:]), chunks, tuple(columns))
 
 
 def decompress_into(content: bytes, target: Any) -> None:
@@ -142,13 +178,16 @@ def decompress_into(content: bytes, target: Any) -> None:
     Raises:
         ProtocolError: the content is corrupt or of another size.
     """
+    size = target.size
     try:
-        if cramjam.snappy.decompress_raw_len(content) != target.size:
-            raise ProtocolError(f"a tensor's content is not {target.size} bytes long")
-        if target.size:
-            cramjam.snappy.decompress_raw_into(content, target)
+        if size:
+            written = cramjam.snappy.decompress_raw_into(content, target)
+        else:
+            written = cramjam.snappy.decompress_raw_len(content)
     except cramjam.DecompressionError as error:
         raise ProtocolError(f"a tensor's content is corrupt: {error}") from None
+    if written != size:
+        raise ProtocolError(f"a tensor's content is not {size} bytes long")
 
 
 def delta_decode(rows: np.ndarray) -> None:
@@ -163,45 +202,36 @@ class ChunkReader:
 
     def __init__(self, decoder: Decoder, chunks: Sequence[Any]):
         self._decoder = decoder
-        self._chunks = {chunk.chunk_key: chunk for chunk in chunks}
+        self._chunks = chunks
         self._tensors: dict[tuple[int, int], np.ndarray] = {}
 
-    def find(self, part: Slice, only: bool) -> Any:
-        """The encoded tensor that holds a slice, and its chunk.
-
-        Args:
-            part: the slice.
-            only: the item has one chunk, whatever key the slice names.
+    def tensor(self, part: Slice) -> Any:
+        """The encoded tensor that holds a slice.
 
         Raises:
-            ProtocolError: the chunk or tensor did not come with the item.
+            ProtocolError: its chunk has none of that number.
         """
-        if only:
-            (chunk,) = self._chunks.values()
-        else:
-            chunk = self._chunks.get(part.chunk)
-            if chunk is None:
-                raise ProtocolError(f"chunk {part.chunk} did not come with its item")
-        tensors = chunk.data.tensors
+        tensors = self._chunks[part.chunk].data.tensors
         if part.tensor >= len(tensors):
             raise ProtocolError(f"a chunk has no tensor {part.tensor}")
-        return chunk, tensors[part.tensor]
+        return tensors[part.tensor]
 
-    def rows(self, part: Slice, only: bool) -> np.ndarray:
+    def rows(self, part: Slice) -> np.ndarray:
         """The rows of a slice.
 
         Raises:
             ProtocolError: there are no such rows, or their bytes are corrupt.
         """
-        chunk, tensor = self.find(part, only)
-        found = self._tensors.get((chunk.chunk_key, part.tensor))
+        found = self._tensors.get((part.chunk, part.tensor))
         if found is None:
+            tensor = self.tensor(part)
             shape, dtype, _ = self._decoder.tensor_shape(tensor)
             found = np.empty(shape, dtype)
             decompress_into(tensor.tensor_content, _as_bytes(found))
-            if chunk.delta_encoded and delta_encodable(dtype, len(shape)):
+            delta = self._chunks[part.chunk].delta_encoded
+            if delta and delta_encodable(dtype, len(shape)):
                 delta_decode(found)
-            self._tensors[chunk.chunk_key, part.tensor] = found
+            self._tensors[part.chunk, part.tensor] = found
         if part.offset + part.length > len(found):
             raise ProtocolError(
                 f"rows {part.offset} to {part.offset + part.length} of a chunk "

@@ -18,6 +18,10 @@ from jaxrl_dist.replay.reverb.signature import ColumnSpec
 
 KEY_BYTES = 10
 _KEYS_AT_ONCE = 4096
+_SHIFTS = np.arange(0, 64, 7, dtype=np.uint64)  # of the groups of 7 bits
+# All groups but the last say that more follow; the last of ten is one bit.
+_CONTINUED = np.array([0x80] * (KEY_BYTES - 1) + [0], np.uint8)
+_LIMITS = np.uint64(1) << _SHIFTS  # the least number that needs each group
 
 # Field numbers and wire types, as protobuf writes them.
 _FIRST = b"\x0a"  # field 1, bytes
@@ -46,6 +50,20 @@ def varint(value: int) -> bytes:
     return _SHORT[value] if value < 1 << 14 else _varint(value)
 
 
+def encode_keys(keys: Sequence[int]) -> list[bytes]:
+    """Encodes many numbers of 64 bits at once; as varint does one."""
+    numbers = np.array(keys, np.uint64)
+    groups = _ten_bytes(numbers)
+    lengths = np.maximum(1, np.searchsorted(_LIMITS, numbers, side="right"))
+    groups[np.arange(len(numbers)), lengths - 1] &= np.uint8(0x7F)
+    encoded = groups.tobytes()
+    starts = range(0, len(encoded), KEY_BYTES)
+    return [
+        encoded[start : start + length]
+        for start, length in zip(starts, lengths.tolist(), strict=True)
+    ]
+
+
 class Keys:
     """Random keys for chunks and items, and their encoding.
 
@@ -62,14 +80,8 @@ class Keys:
         while len(self._drawn) < count:
             keys = self._generator.integers(
                 1 << 63, 1 << 64, size=_KEYS_AT_ONCE, dtype=np.uint64
-            )
-            shifts = np.arange(0, 64, 7, dtype=np.uint64)
-            groups = (keys[:, None] >> shifts[None]) & np.uint64(0x7F)
-            groups[:, :-1] |= np.uint64(0x80)
-            encoded = groups.astype(np.uint8).tobytes()
-            starts = range(0, len(encoded), KEY_BYTES)
-            varints = [encoded[start : start + KEY_BYTES] for start in starts]
-            self._drawn += zip(keys.tolist(), varints, strict=True)
+            ).tolist()
+            self._drawn += zip(keys, encode_keys(keys), strict=True)
         drawn = self._drawn[-count:]
         del self._drawn[-count:]
         return drawn
@@ -227,6 +239,49 @@ class ItemEncoder:
         return b"".join(
             (_KEY, key, self._table, priority, _TRAJECTORY, size, trajectory)
         )
+
+
+def encode_mutation(
+    table: str, keys: Any, priorities: np.ndarray, delete_keys: Any
+) -> bytes:
+    """Encodes a MutatePrioritiesRequest.
+
+    Every key takes ten bytes, needed or not, so that all records have one length.
+
+    Args:
+        table: name.
+        keys: [N] uint64, of items to update.
+        priorities: [N] float64, little-endian and contiguous.
+        delete_keys: [M] uint64.
+    """
+    updates = _blank_updates(len(keys)).copy()
+    encoded_keys = updates[:, 3:13]
+    encoded_keys[...] = keys[:, None] >> _SHIFTS
+    encoded_keys |= _CONTINUED
+    updates[:, 14:] = priorities[:, None].view(np.uint8)
+    encoded = _encoded_name(table) + updates.tobytes()
+    if len(delete_keys) == 0:
+        return encoded
+    deletes = _ten_bytes(delete_keys).tobytes()
+    return encoded + _THIRD + varint(len(deletes)) + deletes
+
+
+@functools.lru_cache(maxsize=64)
+def _encoded_name(table: str) -> bytes:
+    name = table.encode()
+    return _FIRST + varint(len(name)) + name
+
+
+@functools.lru_cache(maxsize=8)
+def _blank_updates(count: int) -> np.ndarray:
+    """[N, 22] updates without keys and priorities: field 2 of 20 bytes, two fields."""
+    record = b"\x12\x14" + _KEY + bytes(KEY_BYTES) + b"\x11" + bytes(8)
+    return np.tile(np.frombuffer(record, np.uint8), (count, 1))
+
+
+def _ten_bytes(keys: np.ndarray) -> np.ndarray:
+    """[N] uint64 numbers as varints [N, 10] of full length."""
+    return (keys[:, None] >> _SHIFTS).astype(np.uint8) | _CONTINUED
 
 
 def encode_insert(

@@ -13,6 +13,7 @@ from jaxrl_dist.checks import check_at_least, check_in_range
 from jaxrl_dist.replay.reverb import wire
 from jaxrl_dist.replay.reverb.batches import Batch, BatchBuilder
 from jaxrl_dist.replay.reverb.connection import Connection, parse, typed_error
+from jaxrl_dist.replay.reverb.encoding import encode_keys
 from jaxrl_dist.replay.reverb.errors import (
     ProtocolError,
     ReverbError,
@@ -72,7 +73,9 @@ class Assembler:
     def __init__(self, signature: Signature, batch_size: int, max_batch_bytes: int):
         self.items = 0
         self._builder = BatchBuilder(signature, batch_size, max_batch_bytes)
-        self._parts: list[Any] = []
+        self._info: Any = None  # of an item that arrived in part
+        self._chunks: list[Any] = []
+        self._keys: list[bytes] = []
         self._part_bytes = 0
 
     def add(self, message: bytes) -> list[Batch]:
@@ -82,18 +85,27 @@ class Assembler:
             ProtocolError: the bytes are malformed, or ask for too much.
             SignatureError: an item is none of the signature's.
         """
-        batches = []
-        for entry in parse(wire.SampleResponse, message).entries:
-            self._parts.append(entry)
-            if not entry.end_of_sequence:
-                continue
-            batch = self._builder.add(self._parts)
-            self._parts = []
-            self._part_bytes = 0
+        entries = parse(wire.SampleResponse, message).entries
+        chunks = [list(entry.data) for entry in entries]
+        keys = encode_keys([chunk.chunk_key for part in chunks for chunk in part])
+        batches, begin = [], 0
+        for entry, part in zip(entries, chunks, strict=True):
+            begin, part_keys = begin + len(part), keys[begin : begin + len(part)]
+            if self._info is not None or not entry.end_of_sequence:
+                self._info = self._info or entry.info
+                self._chunks += part
+                self._keys += part_keys
+                if not entry.end_of_sequence:
+                    continue
+                info, part, part_keys = self._info, self._chunks, self._keys
+                self.drop_part()
+            else:
+                info = entry.info
+            batch = self._builder.add(info, part, part_keys)
             self.items += 1
             if batch is not None:
                 batches.append(batch)
-        if self._parts:
+        if self._info is not None:
             self._part_bytes += len(message)
             if self._part_bytes > self._builder.max_batch_bytes:
                 raise ProtocolError("an item does not end")
@@ -101,7 +113,8 @@ class Assembler:
 
     def drop_part(self) -> int:
         """Forgets an item that arrived in part; the number of items so lost."""
-        lost, self._parts, self._part_bytes = bool(self._parts), [], 0
+        lost = self._info is not None
+        self._info, self._chunks, self._keys, self._part_bytes = None, [], [], 0
         return int(lost)
 
 
