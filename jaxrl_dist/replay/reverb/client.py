@@ -22,7 +22,7 @@ from jaxrl_dist.replay.reverb.errors import (
     TablesDifferError,
 )
 from jaxrl_dist.replay.reverb.info import ServerInfo, table_differences
-from jaxrl_dist.replay.reverb.sample_stream import SamplerConfig
+from jaxrl_dist.replay.reverb.sample_stream import SamplerConfig, Source
 from jaxrl_dist.replay.reverb.sampler import Sampler
 from jaxrl_dist.replay.reverb.signature import ColumnSpec, Signature
 from jaxrl_dist.replay.reverb.tables import Table
@@ -141,7 +141,8 @@ class Client:
         difference = signature.difference(theirs) if theirs is not None else ""
         if difference:
             raise SignatureError(f"items of table {table!r} are others: {difference}")
-        sampler = Sampler(self._connection, table, signature, config)
+        removes = info.tables[table].table.max_times_sampled > 0
+        sampler = Sampler(self._connection, Source(table, signature, removes), config)
         self._samplers.append(sampler)
         return sampler
 

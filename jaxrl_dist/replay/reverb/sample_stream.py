@@ -5,16 +5,17 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
-from jaxrl_dist.checks import check_at_least, check_in_range
+from jaxrl_dist.checks import check_above, check_at_least, check_in_range
 from jaxrl_dist.replay.reverb import wire
 from jaxrl_dist.replay.reverb.batches import Batch, BatchBuilder
 from jaxrl_dist.replay.reverb.connection import Connection, parse, typed_error
 from jaxrl_dist.replay.reverb.encoding import encode_keys
 from jaxrl_dist.replay.reverb.errors import (
+    DeadlineError,
     ProtocolError,
     ReverbError,
     UnavailableError,
@@ -28,9 +29,10 @@ class SamplerConfig:
 
     Attributes:
         batch_size: B, items per batch, from 1.
-        batches_ahead: that each stream asks for before the learner takes them, from 1.
+        batches_ahead: that each stream asks for before the learner takes them, from 0.
             Their items count as sampled at once, for rate limiters and for
-            max_times_sampled, also if nobody ever takes them.
+            max_times_sampled, also if nobody ever takes them. With 0 nothing is asked
+            for before `next`, so nothing is lost when the sampler is closed.
         num_streams: each with a thread that decodes, from 1. With several, large items
             are decoded in parallel, and a queue's order is lost.
         importance_exponent: beta, in [0, 1]: an item drawn with probability P from N
@@ -38,7 +40,12 @@ class SamplerConfig:
         max_batch_bytes: decoded; larger batches are refused before they are
             allocated, from 1.
         timeout_seconds: deadline of calls that are not given one.
-        check_seconds: after so long a silence the server is asked whether it lives.
+        request_seconds: how long the server holds a request that it cannot serve,
+            before it is made anew, above 0. A request outlives the sampler that made
+            it by so long, and takes an item from a queue if one comes meanwhile:
+            closing a sampler of such a table waits for it.
+        check_seconds: after so long a silence the server is asked whether it lives,
+            above 0.
 
     Raises:
         ValueError: a setting is out of range.
@@ -50,17 +57,32 @@ class SamplerConfig:
     importance_exponent: float = 0.0
     max_batch_bytes: int = 1 << 30
     timeout_seconds: float = 60.0
+    request_seconds: float = 2.0
     check_seconds: float = 10.0
 
     def __post_init__(self) -> None:
+        check_above(
+            0,
+            timeout_seconds=self.timeout_seconds,
+            request_seconds=self.request_seconds,
+            check_seconds=self.check_seconds,
+        )
+        check_at_least(0, batches_ahead=self.batches_ahead)
         check_at_least(
             1,
             batch_size=self.batch_size,
-            batches_ahead=self.batches_ahead,
             num_streams=self.num_streams,
             max_batch_bytes=self.max_batch_bytes,
         )
         check_in_range(0, 1, importance_exponent=self.importance_exponent)
+
+
+class Source(NamedTuple):
+    """A table to draw from."""
+
+    table: str
+    signature: Signature
+    removes_sampled: bool  # it removes items that were sampled often enough
 
 
 class Assembler:
@@ -125,14 +147,13 @@ class SampleStream:
         heard: time.monotonic() of the last message.
         reconnects: how often the stream was lost.
         bytes_received: messages as encoded.
-        items_discarded: items that arrived in part when a stream was lost.
+        items_discarded: items that arrived after the end, or in part before a loss.
     """
 
     def __init__(
         self,
         connection: Connection,
-        table: str,
-        signature: Signature,
+        source: Source,
         config: SamplerConfig,
         ready: "queue.SimpleQueue[tuple[SampleStream, Batch | ReverbError]]",
     ):
@@ -140,17 +161,16 @@ class SampleStream:
 
         Args:
             connection: to the server, shared.
-            table: to draw from.
-            signature: of its items.
+            source: what to draw from.
             config: settings.
             ready: where complete batches go, and the error that ends the stream.
         """
         self._connection = connection
-        self._table = table
+        self._source = source
         self._config = config
         self._ready = ready
         self._assembler = Assembler(
-            signature, config.batch_size, config.max_batch_bytes
+            source.signature, config.batch_size, config.max_batch_bytes
         )
         self.heard = time.monotonic()
         self.reconnects = 0
@@ -181,18 +201,27 @@ class SampleStream:
         if call is not None:
             call.cancel()
 
-    def close(self) -> None:
-        """Ends fetching."""
+    def stop_asking(self) -> None:
+        """Begins to end: the stream ends when the server has answered what it has."""
         self._stopped.set()
-        self.cut()
         with self._credit:
             self._credit.notify_all()
-        self._thread.join(timeout=5.0)
+        if not self._source.removes_sampled:
+            self.cut()
+
+    def close(self) -> None:
+        """Ends fetching."""
+        self.stop_asking()
+        self._thread.join(timeout=self._config.request_seconds + 1.0)
+        self.cut()
+        self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._run_once()
+            except DeadlineError:  # nothing to sample for request_seconds: ask anew
+                self.items_discarded += self._assembler.drop_part()
             except UnavailableError:
                 if self._stopped.is_set():
                     return
@@ -215,12 +244,14 @@ class SampleStream:
     def _run_once(self) -> None:
         over = threading.Event()
         self._call = self._connection.stream("SampleStream", self._requests(over))
-        if self._stopped.is_set():
-            self._call.cancel()
         try:
             for message in self._call:
                 self.heard = time.monotonic()
                 self.bytes_received += len(message)
+                if self._stopped.is_set():
+                    entries = parse(wire.SampleResponse, message).entries
+                    self.items_discarded += sum(e.end_of_sequence for e in entries)
+                    continue
                 for batch in self._assembler.add(message):
                     self._ready.put((self, batch))
                 if self._assembler.items > self._asked:
@@ -237,12 +268,19 @@ class SampleStream:
     def _requests(self, over: threading.Event) -> Iterator[bytes]:
         """Asks for what the learner has room for and this stream did not ask for."""
         asked = self._assembler.items
+        milliseconds = max(1, round(1000 * self._config.request_seconds))
         while True:
             with self._credit:
-                while self._asked == asked and not over.is_set():
-                    self._credit.wait()
+                self._credit.wait_for(
+                    lambda: (
+                        self._asked != asked or over.is_set() or self._stopped.is_set()
+                    )
+                )
                 if over.is_set() or self._stopped.is_set():
                     return
                 count, asked = self._asked - asked, self._asked
-            request = wire.SampleRequest(table=self._table, num_samples=count)
-            yield request.SerializeToString()
+            yield wire.SampleRequest(
+                table=self._source.table,
+                num_samples=count,
+                rate_limiter_timeout={"milliseconds": milliseconds},
+            ).SerializeToString()

@@ -16,8 +16,11 @@ from jaxrl_dist.replay.reverb.errors import (
     ReverbError,
     UnavailableError,
 )
-from jaxrl_dist.replay.reverb.sample_stream import SamplerConfig, SampleStream
-from jaxrl_dist.replay.reverb.signature import Signature
+from jaxrl_dist.replay.reverb.sample_stream import (
+    SamplerConfig,
+    SampleStream,
+    Source,
+)
 from jaxrl_dist.types import Sample
 
 _POLL_SECONDS = 0.5
@@ -29,7 +32,7 @@ class SamplerMetrics(NamedTuple):
     items_received: int
     batches_taken: int
     bytes_received: int  # messages as encoded
-    items_discarded: int  # received in part when a connection was lost
+    items_discarded: int  # in part before a loss, or after the end
     waiting_seconds: float  # of callers, for a batch
     reconnects: int
     epoch: int  # restarts of the server that were noticed
@@ -67,15 +70,14 @@ class Sampler:
     def __init__(
         self,
         connection: Connection,
-        table: str,
-        signature: Signature,
+        source: Source,
         config: SamplerConfig,
     ):
         """Begins to fetch; `Client.sampler` calls this."""
-        self.signature = signature
+        self.signature = source.signature
         self.importance_exponent = config.importance_exponent
         self._connection = connection
-        self._table = table
+        self._table = source.table
         self._config = config
         self._ready: queue.SimpleQueue[tuple[SampleStream, Batch | ReverbError]] = (
             queue.SimpleQueue()
@@ -83,9 +85,10 @@ class Sampler:
         self._stopped = threading.Event()
         self._error: ReverbError | None = None
         self._batches_taken = 0
+        self._owed = False  # a batch that was asked for by a call that found none
         self._waiting_seconds = 0.0
         self._streams = [
-            SampleStream(connection, table, signature, config, self._ready)
+            SampleStream(connection, source, config, self._ready)
             for _ in range(config.num_streams)
         ]
 
@@ -128,8 +131,14 @@ class Sampler:
         )
 
     def close(self) -> None:
-        """Ends the streams; twice is once."""
+        """Ends the streams; twice is once.
+
+        Takes up to `request_seconds` if the table removes what was sampled: until then
+        the server may give items to requests that nobody waits for.
+        """
         self._stopped.set()
+        for stream in self._streams:
+            stream.stop_asking()
         for stream in self._streams:
             stream.close()
 
@@ -141,33 +150,42 @@ class Sampler:
 
     def _take(self, timeout_seconds: float) -> Batch:
         began = time.monotonic()
+        ahead = self._config.batches_ahead > 0
+        if not ahead and not self._owed:
+            self._owed = True
+            self._streams[0].ask_for_batch()
         try:
-            while True:
-                if self._error is not None:
-                    raise type(self._error)(str(self._error))
-                if self._stopped.is_set():
-                    raise ClosedError("the sampler is closed")
-                left = began + timeout_seconds - time.monotonic()
-                try:
-                    stream, batch = self._ready.get(
-                        timeout=max(0.0, min(left, _POLL_SECONDS))
-                    )
-                except queue.Empty:
-                    if left <= 0:
-                        raise DeadlineError(
-                            f"no batch of {self._config.batch_size} from table "
-                            f"{self._table!r} within {timeout_seconds} s"
-                        ) from None
-                    self._check_silence(left)
-                    continue
-                if isinstance(batch, ReverbError):
-                    self._error = batch
-                    continue
-                self._batches_taken += 1
-                stream.ask_for_batch()
-                return batch
+            stream, batch = self._wait(began + timeout_seconds)
+        except queue.Empty:
+            raise DeadlineError(
+                f"no batch of {self._config.batch_size} from table {self._table!r} "
+                f"within {timeout_seconds} s"
+            ) from None
         finally:
             self._waiting_seconds += time.monotonic() - began
+        if isinstance(batch, ReverbError):
+            self._error = batch
+            raise batch
+        self._batches_taken += 1
+        self._owed = False
+        if ahead:
+            stream.ask_for_batch()
+        return batch
+
+    def _wait(self, deadline: float) -> tuple[SampleStream, Batch | ReverbError]:
+        """Waits for a stream to hand something over; queue.Empty after the deadline."""
+        while True:
+            if self._error is not None:
+                raise type(self._error)(str(self._error))
+            if self._stopped.is_set():
+                raise ClosedError("the sampler is closed")
+            left = deadline - time.monotonic()
+            try:
+                return self._ready.get(timeout=max(0.0, min(left, _POLL_SECONDS)))
+            except queue.Empty:
+                if left <= 0:
+                    raise
+                self._check_silence(left)
 
     def _check_silence(self, left: float) -> None:
         """Cuts connections to a server that vanished without closing them."""
