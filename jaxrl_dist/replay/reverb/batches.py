@@ -90,6 +90,7 @@ class BatchBuilder:
         return self._finish() if self._fill == self.batch_size else None
 
     def _begin(self) -> None:
+        self._columns: tuple[Column, ...] = ()  # of the batch's first item
         self._targets: list[np.ndarray] = []
         # Of items of one row: per column how its tensor must look, and of each item
         # the bytes to decompress into. Empty for others.
@@ -190,6 +191,8 @@ class BatchBuilder:
         reader = ChunkReader(self._decoder, chunks)
         for index, column in enumerate(columns):
             path, target = self.signature.paths[index], self._targets[index]
+            if column.squeeze != self._columns[index].squeeze:
+                raise SignatureError(f"{path} has a row axis in some items only")
             if column.squeeze:
                 row = reader.rows(column.slices[0])[0]
                 self._check_like_first(path, row, target[position])

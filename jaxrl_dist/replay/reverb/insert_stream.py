@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from jaxrl_dist.replay.reverb.errors import (
     ReverbError,
     UnavailableError,
 )
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,6 +278,9 @@ class InsertStream:
                     self._fail(error)
             except ReverbError as error:
                 self._fail(error)
+            except Exception as error:  # a defect must not die with this thread
+                LOG.exception("a defect in a stream to %s", self._connection.address)
+                self._fail(ReverbError(f"{type(error).__name__}: {error}"))
 
     def _fail(self, error: ReverbError) -> None:
         with self.lock:

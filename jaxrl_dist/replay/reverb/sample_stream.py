@@ -1,6 +1,7 @@
 """One stream of samples: asked for by credit, decoded in a thread, reopened if lost."""
 
 import dataclasses
+import logging
 import queue
 import threading
 import time
@@ -21,6 +22,8 @@ from jaxrl_dist.replay.reverb.errors import (
     UnavailableError,
 )
 from jaxrl_dist.replay.reverb.signature import Signature
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +182,7 @@ class SampleStream:
         self._asked = config.batch_size * config.batches_ahead  # items, ever
         self._credit = threading.Condition()
         self._stopped = threading.Event()
+        self._over = threading.Event()  # the present stream asks for no more
         self._call: Any = None
         name = f"reverb-sampler-{connection.address}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -204,6 +208,7 @@ class SampleStream:
     def stop_asking(self) -> None:
         """Begins to end: the stream ends when the server has answered what it has."""
         self._stopped.set()
+        self._over.set()
         with self._credit:
             self._credit.notify_all()
         if not self._source.removes_sampled:
@@ -236,13 +241,18 @@ class SampleStream:
                     self._fail(error)
             except ReverbError as error:
                 self._fail(error)
+            except Exception as error:  # a defect must not die with this thread
+                LOG.exception("a defect in a stream to %s", self._connection.address)
+                self._fail(ReverbError(f"{type(error).__name__}: {error}"))
 
     def _fail(self, error: ReverbError) -> None:
         self._stopped.set()
         self._ready.put((self, error))
 
     def _run_once(self) -> None:
-        over = threading.Event()
+        over = self._over = threading.Event()
+        if self._stopped.is_set():
+            return
         self._call = self._connection.stream("SampleStream", self._requests(over))
         try:
             for message in self._call:
@@ -271,12 +281,9 @@ class SampleStream:
         milliseconds = max(1, round(1000 * self._config.request_seconds))
         while True:
             with self._credit:
-                self._credit.wait_for(
-                    lambda: (
-                        self._asked != asked or over.is_set() or self._stopped.is_set()
-                    )
-                )
-                if over.is_set() or self._stopped.is_set():
+                while self._asked == asked and not over.is_set():
+                    self._credit.wait()
+                if over.is_set():
                     return
                 count, asked = self._asked - asked, self._asked
             yield wire.SampleRequest(
