@@ -267,8 +267,14 @@ def start(settings: dict, port: int, checkpoints: Checkpoints | None):
     """
     import reverb
 
+    class NoCheckpointer:
+        """Refuses checkpoints; without it Reverb would write to a temporary folder."""
+
+        def internal_checkpointer(self) -> None:
+            """Nothing, which Reverb understands."""
+
     def attempt(path: pathlib.Path | None):
-        checkpointer = None
+        checkpointer = NoCheckpointer()
         if checkpoints:
             checkpoints.offer(path)
             checkpointer = reverb.platform.checkpointers_lib.DefaultCheckpointer(
