@@ -15,6 +15,7 @@ except ImportError as error:
     ) from error
 
 from jaxrl_dist.replay.reverb.batches import DrawInfo
+from jaxrl_dist.replay.reverb.chunking import WriterConfig
 from jaxrl_dist.replay.reverb.client import Client
 from jaxrl_dist.replay.reverb.connection import TLS, ConnectionConfig
 from jaxrl_dist.replay.reverb.errors import (
@@ -29,8 +30,8 @@ from jaxrl_dist.replay.reverb.errors import (
     TablesDifferError,
     UnavailableError,
 )
+from jaxrl_dist.replay.reverb.in_flight import InsertConfig, InsertMetrics
 from jaxrl_dist.replay.reverb.info import ServerInfo, TableInfo
-from jaxrl_dist.replay.reverb.insert_stream import InsertConfig, InsertMetrics
 from jaxrl_dist.replay.reverb.sample_stream import SamplerConfig
 from jaxrl_dist.replay.reverb.sampler import (
     Sampler,
@@ -50,7 +51,7 @@ from jaxrl_dist.replay.reverb.tables import (
     save_tables,
     stack,
 )
-from jaxrl_dist.replay.reverb.writer import Writer, WriterConfig
+from jaxrl_dist.replay.reverb.writer import Writer
 
 __all__ = [
     "TLS",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxrl_dist.replay.reverb import wire
+from jaxrl_dist.replay.reverb.chunking import WriterConfig
 from jaxrl_dist.replay.reverb.connection import Connection, ConnectionConfig
 from jaxrl_dist.replay.reverb.encoding import encode_mutation
 from jaxrl_dist.replay.reverb.errors import (
@@ -26,7 +27,7 @@ from jaxrl_dist.replay.reverb.sample_stream import SamplerConfig, Source
 from jaxrl_dist.replay.reverb.sampler import Sampler
 from jaxrl_dist.replay.reverb.signature import ColumnSpec, Signature
 from jaxrl_dist.replay.reverb.tables import Table
-from jaxrl_dist.replay.reverb.writer import Writer, WriterConfig
+from jaxrl_dist.replay.reverb.writer import Writer
 from jaxrl_dist.types import ArrayTree
 
 _INFINITE = np.array(np.inf).view(np.uint64)  # the least bits of no finite number

@@ -55,140 +55,32 @@ It never imports this package: dm-reverb needs TensorFlow 2.15 and NumPy 1. The 
 line of stdin holds the settings as JSON. Stdin stays open as long as whoever started
 the server lives: its end stops the server, however that process went. Stdout carries
 events, one JSON object a line; stderr is the log.
-
-Reverb writes its checkpoints to DIR/incoming and keeps only the newest there. Each
-complete one is linked to DIR/checkpoint-NNNNNN with digests of its files.
 """
 
 import collections
-import hashlib
 import json
 import logging
 import os
 import pathlib
-import re
-import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-import zlib
+
+# At the end, where nothing of this folder can stand in for an installed module.
+sys.path.append(str(pathlib.Path(__file__).parent))
+
+from server_checkpoints import Checkpoints  # noqa: E402 - needs the path
 
 logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="server: %(message)s")
 LOG = logging.getLogger("server")
 WATCH_SECONDS = 0.1
-BLOCK_BYTES = 1 << 20
 
 
 def emit(event: str, **fields) -> None:
     """Tells whoever started this process what happened."""
     print(json.dumps({"event": event, **fields}), flush=True)
-
-
-def file_digest(path: pathlib.Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def is_whole_zlib_stream(path: pathlib.Path) -> bool:
-    """Whether a file is one complete zlib stream, as Reverb writes its records."""
-    stream = zlib.decompressobj()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                while block:
-                    stream.decompress(block, BLOCK_BYTES)
-                    block = stream.unconsumed_tail
-    except zlib.error:
-        return False
-    return stream.eof
-
-
-class Checkpoints:
-    """The checkpoints of one server, the newest `keep` of them.
-
-    Attributes:
-        folder: where they are kept.
-        keep: how many, from 1.
-    """
-
-    NAME = re.compile(r"checkpoint-(\d+)$")
-
-    def __init__(self, folder: pathlib.Path, keep: int):
-        self.folder = folder
-        self.keep = keep
-        self.incoming = folder / "incoming"
-        self._lock = threading.Lock()
-        self.incoming.mkdir(parents=True, exist_ok=True)
-
-    def kept(self) -> list[pathlib.Path]:
-        """What is kept, newest first."""
-        found = [path for path in self.folder.iterdir() if self.NAME.match(path.name)]
-        return sorted(found, reverse=True)
-
-    def take_in(self) -> None:
-        """Keeps each complete checkpoint that Reverb wrote since the last call."""
-        with self._lock:
-            known = {self._origin(path) for path in self.kept()}
-            for path in sorted(self.incoming.iterdir()):
-                if path.name not in known and (path / "DONE").exists():
-                    self._link(path)
-            for path in self.kept()[self.keep :]:
-                shutil.rmtree(path, ignore_errors=True)
-
-    def _link(self, source: pathlib.Path) -> None:
-        newest = self.kept()[:1]
-        number = int(self.NAME.match(newest[0].name)[1]) + 1 if newest else 1
-        target = self.folder / f"checkpoint-{number:06d}"
-        partial = self.folder / f"partial-{number:06d}"
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            shutil.copytree(source, partial, copy_function=os.link)
-        except (OSError, shutil.Error):
-            return  # a newer checkpoint has replaced it meanwhile
-        digests = {file.name: file_digest(file) for file in sorted(partial.iterdir())}
-        manifest = json.dumps({"origin": source.name, "digests": digests})
-        (partial / "manifest.json").write_text(manifest)
-        partial.rename(target)
-        LOG.info("kept %s as %s", source.name, target.name)
-
-    def _manifest(self, path: pathlib.Path) -> dict:
-        try:
-            return json.loads((path / "manifest.json").read_text())
-        except (OSError, ValueError):
-            return {}
-
-    def _origin(self, path: pathlib.Path) -> str:
-        return self._manifest(path).get("origin", "")
-
-    def fault(self, path: pathlib.Path) -> str:
-        """What is wrong with a kept checkpoint; empty if nothing is."""
-        manifest = self._manifest(path)
-        for name, digest in manifest.get("digests", {}).items():
-            if not (path / name).exists():
-                return f"{name} is missing"
-            if file_digest(path / name) != digest:
-                return f"{name} is not as it was written"
-        return "" if manifest else "it has no readable manifest"
-
-    def recover_incoming(self) -> None:
-        """Sorts out what a killed server left: keeps what is whole, drops the rest."""
-        for path in sorted(self.incoming.iterdir()):
-            records = sorted(path.glob("*.tfrecord"))
-            whole = records and all(is_whole_zlib_stream(file) for file in records)
-            if not (path / "DONE").exists() or not whole:
-                LOG.warning("dropped %s: it was not written to its end", path.name)
-                shutil.rmtree(path)
-        self.take_in()
-
-    def offer(self, path: pathlib.Path | None) -> None:
-        """Makes one kept checkpoint, or none, the only one that Reverb finds."""
-        shutil.rmtree(self.incoming)
-        self.incoming.mkdir()
-        if path is not None:
-            shutil.copytree(path, self.incoming / self._origin(path))
 
 
 def build_signature(described: dict):
@@ -255,6 +147,13 @@ def check_port_is_free(port: int) -> None:
         probe.bind(("::", port))
 
 
+class NoCheckpointer:
+    """Refuses checkpoints; without it Reverb would write to a temporary folder."""
+
+    def internal_checkpointer(self) -> None:
+        """Nothing, which Reverb understands."""
+
+
 def start(settings: dict, port: int, checkpoints: Checkpoints | None):
     """Starts a server with the newest checkpoint that loads.
 
@@ -266,12 +165,6 @@ def start(settings: dict, port: int, checkpoints: Checkpoints | None):
             place would be a loss that nobody notices.
     """
     import reverb
-
-    class NoCheckpointer:
-        """Refuses checkpoints; without it Reverb would write to a temporary folder."""
-
-        def internal_checkpointer(self) -> None:
-            """Nothing, which Reverb understands."""
 
     def attempt(path: pathlib.Path | None):
         checkpointer = NoCheckpointer()
@@ -288,15 +181,13 @@ def start(settings: dict, port: int, checkpoints: Checkpoints | None):
     checkpoints.recover_incoming()
     faults = []
     for path in checkpoints.kept():
-        fault = checkpoints.fault(path)
-        if not fault:
-            try:
-                return attempt(path), path.name
-            except Exception as error:  # whatever Reverb raises, an older one may load
-                fault = str(error)
-        faults.append(f"{path.name}: {fault}")
-        LOG.warning("%s does not load, falling back: %s", path.name, fault)
-        emit("fallback", checkpoint=path.name, fault=fault)
+        try:
+            checkpoints.check(path)
+            return attempt(path), path.name
+        except Exception as error:  # whatever Reverb raises, an older one may load
+            faults.append(f"{path.name}: {error}")
+            LOG.warning("%s does not load, falling back: %s", path.name, error)
+            emit("fallback", checkpoint=path.name, fault=str(error))
     if faults:
         raise RuntimeError(
             f"none of the checkpoints in {checkpoints.folder} loads: "
