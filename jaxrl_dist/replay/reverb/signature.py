@@ -127,7 +127,9 @@ class Signature:
         """
         try:
             return cls(_from_description(described))
-        except (TypeError, KeyError, AttributeError) as error:
+        except SignatureError:
+            raise
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise SignatureError(f"not a signature: {described!r}") from error
 
     @classmethod
