@@ -32,6 +32,7 @@ from jaxrl_dist.replay.reverb.errors import (
 )
 from jaxrl_dist.replay.reverb.in_flight import InsertConfig, InsertMetrics
 from jaxrl_dist.replay.reverb.info import ServerInfo, TableInfo
+from jaxrl_dist.replay.reverb.priorities import PriorityMetrics, PriorityUpdater
 from jaxrl_dist.replay.reverb.sample_stream import SamplerConfig
 from jaxrl_dist.replay.reverb.sampler import (
     Sampler,
@@ -63,6 +64,8 @@ __all__ = [
     "DrawInfo",
     "InsertConfig",
     "InsertMetrics",
+    "PriorityMetrics",
+    "PriorityUpdater",
     "ProtocolError",
     "RateLimiter",
     "RefusedError",

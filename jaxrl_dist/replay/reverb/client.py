@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl_dist.checks import check_above, check_at_least
 from jaxrl_dist.replay.reverb import wire
 from jaxrl_dist.replay.reverb.chunking import WriterConfig
 from jaxrl_dist.replay.reverb.connection import Connection, ConnectionConfig
@@ -23,14 +24,13 @@ from jaxrl_dist.replay.reverb.errors import (
     TablesDifferError,
 )
 from jaxrl_dist.replay.reverb.info import ServerInfo, table_differences
+from jaxrl_dist.replay.reverb.priorities import PriorityUpdater, check_priorities
 from jaxrl_dist.replay.reverb.sample_stream import SamplerConfig, Source
 from jaxrl_dist.replay.reverb.sampler import Sampler
 from jaxrl_dist.replay.reverb.signature import ColumnSpec, Signature
 from jaxrl_dist.replay.reverb.tables import Table
 from jaxrl_dist.replay.reverb.writer import Writer
 from jaxrl_dist.types import ArrayTree
-
-_INFINITE = np.array(np.inf).view(np.uint64)  # the least bits of no finite number
 
 
 class Client:
@@ -46,6 +46,7 @@ class Client:
         self._connection = Connection(address, config)
         self._writers: list[Writer] = []
         self._samplers: list[Sampler] = []
+        self._updaters: list[PriorityUpdater] = []
 
     @property
     def address(self) -> str:
@@ -170,17 +171,33 @@ class Client:
             TableError: there is no such table.
             ReverbError: of the type that fits.
         """
-        keys = np.asarray(keys, np.uint64)
-        values = np.ascontiguousarray(priorities, "<f8")
-        if keys.ndim != 1 or values.shape != keys.shape:
-            raise ValueError(f"keys {keys.shape} and priorities {values.shape} differ")
-        # One reduction tells most good priorities: negative numbers, infinities and NaN
-        # have larger bits than any finite number. So has -0.0, which is fine.
-        suspect = values.size and values.view(np.uint64).max() >= _INFINITE
-        if suspect and not np.all((values >= 0) & np.isfinite(values)):
-            raise ValueError("priorities must be finite and at least 0")
+        keys, values = check_priorities(keys, priorities)
         request = encode_mutation(table, keys, values, np.asarray(delete_keys, "u8"))
         self._connection.call("MutatePriorities", request, wire.Empty, timeout_seconds)
+
+    def priority_updater(
+        self,
+        table: str,
+        max_waiting_keys: int = 100_000,
+        timeout_seconds: float = 30.0,
+    ) -> PriorityUpdater:
+        """Sends a table's priorities in the background.
+
+        Args:
+            table: of the items.
+            max_waiting_keys: queued, before `update` waits; from 1.
+            timeout_seconds: of each call, and of `update` and `flush`.
+
+        Raises:
+            ValueError: a setting is out of range.
+        """
+        check_at_least(1, max_waiting_keys=max_waiting_keys)
+        check_above(0, timeout_seconds=timeout_seconds)
+        updater = PriorityUpdater(
+            self._connection, table, max_waiting_keys, timeout_seconds
+        )
+        self._updaters.append(updater)
+        return updater
 
     def reset(self, table: str, timeout_seconds: float | None = None) -> None:
         """Empties a table and its rate limiter's counts.
@@ -205,7 +222,9 @@ class Client:
         return answer.checkpoint_path
 
     def close(self) -> None:
-        """Ends all writers and samplers at once, and the connection."""
+        """Ends all writers, samplers and updaters at once, and the connection."""
+        for updater in self._updaters:
+            updater.close()
         for sampler in self._samplers:
             sampler.close()
         for writer in self._writers:

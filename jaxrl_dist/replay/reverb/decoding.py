@@ -59,6 +59,7 @@ class Decoder:
         self._max_bytes = max_item_bytes
         self._shapes: dict[tuple[int, bytes], tuple] = {}
         self._layouts: dict[tuple[int, ...], _Layout] = {}
+        self._scratch = np.empty(0, np.uint8)
 
     def columns(
         self, trajectory: bytes, chunk_keys: Sequence[bytes]
@@ -122,6 +123,15 @@ class Decoder:
         found = (shape, dtype, num_bytes)
         self._shapes[tensor.dtype, tensor.tensor_shape] = found
         return found
+
+    def scratch(self, num_bytes: int) -> np.ndarray:
+        """[num_bytes] uint8 to decompress into, the same memory at every call.
+
+        Fresh memory for every large tensor would cost more than copying out of this.
+        """
+        if len(self._scratch) < num_bytes:
+            self._scratch = np.empty(num_bytes, np.uint8)
+        return self._scratch[:num_bytes]
 
     def _read_columns(
         self, trajectory: bytes, chunk_keys: Sequence[bytes]
@@ -198,12 +208,13 @@ def delta_decode(rows: np.ndarray) -> None:
 
 
 class ChunkReader:
-    """Decompresses the tensors of one item's chunks, each once."""
+    """Decompresses the tensors of one item's chunks, one at a time."""
 
     def __init__(self, decoder: Decoder, chunks: Sequence[Any]):
         self._decoder = decoder
         self._chunks = chunks
-        self._tensors: dict[tuple[int, int], np.ndarray] = {}
+        self._last: tuple[int, int] | None = None  # chunk and tensor
+        self._rows = np.empty(0)
 
     def tensor(self, part: Slice) -> Any:
         """The encoded tensor that holds a slice.
@@ -217,31 +228,27 @@ class ChunkReader:
         return tensors[part.tensor]
 
     def rows(self, part: Slice) -> np.ndarray:
-        """The rows of a slice.
+        """The rows of a slice, which are overwritten by the next call.
 
         Raises:
             ProtocolError: there are no such rows, or their bytes are corrupt.
         """
-        found = self._tensors.get((part.chunk, part.tensor))
-        if found is None:
+        if self._last != (part.chunk, part.tensor):
             tensor = self.tensor(part)
-            shape, dtype, _ = self._decoder.tensor_shape(tensor)
-            found = np.empty(shape, dtype)
-            decompress_into(tensor.tensor_content, _as_bytes(found))
+            shape, dtype, size = self._decoder.tensor_shape(tensor)
+            room = self._decoder.scratch(size)
+            decompress_into(tensor.tensor_content, room)
+            self._rows = room.view(dtype).reshape(shape)
             delta = self._chunks[part.chunk].delta_encoded
             if delta and delta_encodable(dtype, len(shape)):
-                delta_decode(found)
-            self._tensors[part.chunk, part.tensor] = found
-        if part.offset + part.length > len(found):
+                delta_decode(self._rows)
+            self._last = (part.chunk, part.tensor)
+        if part.offset + part.length > len(self._rows):
             raise ProtocolError(
                 f"rows {part.offset} to {part.offset + part.length} of a chunk "
-                f"of {len(found)}"
+                f"of {len(self._rows)}"
             )
-        return found[part.offset : part.offset + part.length]
-
-
-def _as_bytes(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.uint8)
+        return self._rows[part.offset : part.offset + part.length]
 
 
 def check_column(path: str, expected: Any, shape: Sequence[int], dtype: Any) -> None:

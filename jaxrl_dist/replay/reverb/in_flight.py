@@ -32,7 +32,7 @@ class InsertConfig:
     bytes_per_message: int = 4 << 20
     linger_seconds: float = 0.002
     max_in_flight_items: int = 5_000
-    max_in_flight_bytes: int = 256 << 20
+    max_in_flight_bytes: int = 64 << 20
     when_full: Literal["block", "drop"] = "block"
     unconfirmed: Literal["resend", "drop"] = "resend"
 
