@@ -121,7 +121,7 @@ class Chunker:
         """Appends one row per environment; closes the chunks if that fills them.
 
         Args:
-            columns: [B, ...] each, contiguous, of the row's shapes and dtypes.
+            columns: [B, ...] each, of the row's shapes and dtypes.
         """
         length = self._config.chunk_length
         if not self.is_open:

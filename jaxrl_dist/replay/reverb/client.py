@@ -44,9 +44,7 @@ class Client:
             config: deadlines, limits, encryption.
         """
         self._connection = Connection(address, config)
-        self._writers: list[Writer] = []
-        self._samplers: list[Sampler] = []
-        self._updaters: list[PriorityUpdater] = []
+        self._open: list[Writer | Sampler | PriorityUpdater] = []
 
     @property
     def address(self) -> str:
@@ -107,7 +105,7 @@ class Client:
         info = self.server_info()
         tables = {name: table.table.signature for name, table in info.tables.items()}
         writer = Writer(self._connection, row_signature(row), config, tables)
-        self._writers.append(writer)
+        self._remember(writer)
         return writer
 
     def sampler(
@@ -145,7 +143,7 @@ class Client:
             raise SignatureError(f"items of table {table!r} are others: {difference}")
         removes = info.tables[table].table.max_times_sampled > 0
         sampler = Sampler(self._connection, Source(table, signature, removes), config)
-        self._samplers.append(sampler)
+        self._remember(sampler)
         return sampler
 
     def mutate_priorities(
@@ -196,7 +194,7 @@ class Client:
         updater = PriorityUpdater(
             self._connection, table, max_waiting_keys, timeout_seconds
         )
-        self._updaters.append(updater)
+        self._remember(updater)
         return updater
 
     def reset(self, table: str, timeout_seconds: float | None = None) -> None:
@@ -223,13 +221,16 @@ class Client:
 
     def close(self) -> None:
         """Ends all writers, samplers and updaters at once, and the connection."""
-        for updater in self._updaters:
-            updater.close()
-        for sampler in self._samplers:
-            sampler.close()
-        for writer in self._writers:
-            writer.cancel()
+        for each in self._open:
+            if isinstance(each, Writer):
+                each.cancel()
+            else:
+                each.close()
         self._connection.close()
+
+    def _remember(self, opened: Writer | Sampler | PriorityUpdater) -> None:
+        """Keeps what is to be ended with the client, and lets go of what has ended."""
+        self._open = [each for each in self._open if not each.closed] + [opened]
 
     def __enter__(self) -> "Client":
         return self

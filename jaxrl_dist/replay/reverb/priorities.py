@@ -123,6 +123,11 @@ class PriorityUpdater:
             while self._num_waiting or self._busy:
                 self._wait(deadline, "priorities are not sent")
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._stopped.is_set()
+
     def metrics(self) -> PriorityMetrics:
         """What was done so far."""
         with self._change:

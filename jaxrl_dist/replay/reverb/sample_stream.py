@@ -184,6 +184,7 @@ class SampleStream:
         self._stopped = threading.Event()
         self._over = threading.Event()  # the present stream asks for no more
         self._call: Any = None
+        self._lost = False  # the last stream ended for want of a server
         name = f"reverb-sampler-{connection.address}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -225,20 +226,7 @@ class SampleStream:
         while not self._stopped.is_set():
             try:
                 self._run_once()
-            except DeadlineError:  # nothing to sample for request_seconds: ask anew
-                self.items_discarded += self._assembler.drop_part()
-            except UnavailableError:
-                if self._stopped.is_set():
-                    return
-                self.reconnects += 1
-                self.items_discarded += self._assembler.drop_part()
-                # A pause even if the server answers at once: a stream that breaks
-                # again and again must not keep a core busy.
-                self._stopped.wait(self._connection.config.first_pause_seconds)
-                try:
-                    self._connection.wait_for_server(self._stopped)
-                except ReverbError as error:
-                    self._fail(error)
+                self._end_well()
             except ReverbError as error:
                 self._fail(error)
             except Exception as error:  # a defect must not die with this thread
@@ -253,27 +241,48 @@ class SampleStream:
         over = self._over = threading.Event()
         if self._stopped.is_set():
             return
+        self._lost = True
         self._call = self._connection.stream("SampleStream", self._requests(over))
         try:
             for message in self._call:
-                self.heard = time.monotonic()
-                self.bytes_received += len(message)
-                if self._stopped.is_set():
-                    entries = parse(wire.SampleResponse, message).entries
-                    self.items_discarded += sum(e.end_of_sequence for e in entries)
-                    continue
-                for batch in self._assembler.add(message):
-                    self._ready.put((self, batch))
-                if self._assembler.items > self._asked:
-                    raise ProtocolError("the server sent more than it was asked for")
-            raise UnavailableError("the server ended the stream")
+                self._take(message)
         except grpc.RpcError as error:
-            raise typed_error(error) from None
+            failure = typed_error(error)
+            # The error is the call, which this object keeps; its traceback would keep
+            # the last batch.
+            error.__traceback__ = None
+            # Nothing to sample for request_seconds is no loss: ask anew.
+            self._lost = not isinstance(failure, DeadlineError)
+            if not isinstance(failure, (DeadlineError, UnavailableError)):
+                raise failure from None
         finally:
             over.set()
             self._call.cancel()
             with self._credit:
                 self._credit.notify_all()
+
+    def _take(self, message: bytes) -> None:
+        self.heard = time.monotonic()
+        self.bytes_received += len(message)
+        if self._stopped.is_set():
+            entries = parse(wire.SampleResponse, message).entries
+            self.items_discarded += sum(entry.end_of_sequence for entry in entries)
+            return
+        for batch in self._assembler.add(message):
+            self._ready.put((self, batch))
+        if self._assembler.items > self._asked:
+            raise ProtocolError("the server sent more than it was asked for")
+
+    def _end_well(self) -> None:
+        """After a stream has ended without a defect: waits for the server if lost."""
+        self.items_discarded += self._assembler.drop_part()
+        if not self._lost or self._stopped.is_set():
+            return
+        self.reconnects += 1
+        # A pause even if the server answers at once: a stream that breaks again and
+        # again must not keep a core busy.
+        self._stopped.wait(self._connection.config.first_pause_seconds)
+        self._connection.wait_for_server(self._stopped)
 
     def _requests(self, over: threading.Event) -> Iterator[bytes]:
         """Asks for what the learner has room for and this stream did not ask for."""

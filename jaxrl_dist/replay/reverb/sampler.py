@@ -117,6 +117,11 @@ class Sampler:
         while True:
             yield self.next()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._stopped.is_set()
+
     def metrics(self) -> SamplerMetrics:
         """What was done so far."""
         streams = self._streams
@@ -141,6 +146,8 @@ class Sampler:
             stream.stop_asking()
         for stream in self._streams:
             stream.close()
+        while not self._ready.empty():  # batches nobody will take are large
+            self._ready.get()
 
     def __enter__(self) -> "Sampler":
         return self

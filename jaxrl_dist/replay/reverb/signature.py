@@ -197,22 +197,32 @@ def _flatten(node: _Node, value: Any, leaves: list[Any], path: str) -> None:
     if node.kind == "array":
         leaves.append(value)
         return
-    if node.kind == "dict":
-        fits = isinstance(value, dict) and len(value) == len(node.names)
-        fits = fits and all(name in value for name in node.names)
-        parts = [value[name] for name in node.names] if fits else ()
-    else:
-        fits = isinstance(value, (tuple, list)) and len(value) == len(node.parts)
-        fits = fits and getattr(value, "_fields", node.names) == node.names
-        parts = value
-    if not fits:
+    parts = _parts_of(node, value)
+    if parts is None:
         what = type(value).__name__
         raise SignatureError(
             f"{path or 'the data'} should be a {node.kind} of "
             f"{list(_child_names(node))}, got a {what}"
         )
     for name, child, part in zip(_child_names(node), node.parts, parts, strict=True):
-        _flatten(child, part, leaves, f"{path}/{name}" if path else name)
+        if child.kind == "array":
+            leaves.append(part)
+        else:
+            _flatten(child, part, leaves, f"{path}/{name}" if path else name)
+
+
+def _parts_of(node: _Node, value: Any) -> Sequence[Any] | None:
+    """The parts of a container, in order; None if it is another one."""
+    if node.kind == "dict":
+        if not isinstance(value, dict) or len(value) != len(node.names):
+            return None
+        try:
+            return [value[name] for name in node.names]
+        except KeyError:
+            return None
+    fits = isinstance(value, (tuple, list)) and len(value) == len(node.parts)
+    fits = fits and getattr(value, "_fields", node.names) == node.names
+    return value if fits else None
 
 
 def _unflatten(node: _Node, leaves: Any) -> Any:

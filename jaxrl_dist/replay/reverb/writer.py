@@ -43,6 +43,11 @@ class Writer:
         self._row = row
         self._config = config
         self._tables = tables
+        batch = config.num_environments
+        self._expected = [
+            (path, np.dtype(spec.dtype), (batch, *spec.shape))
+            for path, spec in zip(row.paths, row.specs, strict=True)
+        ]
         self._checked: dict[tuple[str, int], ItemEncoder] = {}
         self._keys = Keys()
         self._stream = InsertStream(connection, config.insert)
@@ -61,6 +66,7 @@ class Writer:
 
         Raises:
             SignatureError: structure, shape or dtype is another.
+            DeadlineError: too many items are unconfirmed, for too long.
             ReverbError: earlier items were refused, or the writer is closed.
         """
         columns = self._read(rows)
@@ -131,6 +137,11 @@ class Writer:
         self._chunker.clear()
         self._recent.clear()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._closed
+
     def metrics(self) -> InsertMetrics:
         """What was done so far."""
         return self._stream.metrics()
@@ -165,20 +176,17 @@ class Writer:
             self.cancel()
 
     def _read(self, rows: ArrayTree) -> list[np.ndarray]:
-        """The columns of rows, contiguous and checked."""
+        """The columns of rows, checked."""
         columns = []
-        batch = self._config.num_environments
         leaves = self._row.flatten(rows)
-        for leaf, spec, path in zip(
-            leaves, self._row.specs, self._row.paths, strict=True
-        ):
+        for leaf, (path, dtype, shape) in zip(leaves, self._expected, strict=True):
             column = np.asarray(leaf)
-            if column.dtype != spec.dtype or column.shape != (batch, *spec.shape):
+            if column.dtype != dtype or column.shape != shape:
                 raise SignatureError(
                     f"{path} is {column.dtype}{list(column.shape)}, but the writer "
-                    f"takes {spec.dtype}{[batch, *spec.shape]}"
+                    f"takes {dtype}{list(shape)}"
                 )
-            columns.append(np.ascontiguousarray(column))
+            columns.append(column)
         return columns
 
     def _close_chunks(self) -> None:
