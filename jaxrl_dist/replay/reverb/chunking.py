@@ -12,12 +12,12 @@ import numpy as np
 from jaxrl_dist.checks import check_above, check_at_least
 from jaxrl_dist.replay.reverb.encoding import (
     ChunkEncoder,
-    Keys,
     delta_encodable,
     delta_encode,
 )
 from jaxrl_dist.replay.reverb.in_flight import Chunk, InsertConfig
 from jaxrl_dist.replay.reverb.signature import ColumnSpec
+from jaxrl_dist.replay.reverb.varints import Keys
 
 # Below this, handing a chunk to a thread costs more than compressing it.
 _SMALLEST_THREADED_BYTES = 32 << 10

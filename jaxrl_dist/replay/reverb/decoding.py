@@ -14,8 +14,9 @@ import numpy as np
 from jaxrl_dist.replay.reverb import wire
 from jaxrl_dist.replay.reverb.connection import parse
 from jaxrl_dist.replay.reverb.dtypes import dtype_of_number
-from jaxrl_dist.replay.reverb.encoding import delta_encodable, varint
+from jaxrl_dist.replay.reverb.encoding import delta_encodable
 from jaxrl_dist.replay.reverb.errors import ProtocolError, SignatureError
+from jaxrl_dist.replay.reverb.varints import varint
 
 _CACHED_SHAPES = 1024
 _CACHED_LAYOUTS = 256

@@ -15,13 +15,13 @@ import numpy as np
 from jaxrl_dist.replay.reverb import wire
 from jaxrl_dist.replay.reverb.dtypes import dtype_number
 from jaxrl_dist.replay.reverb.signature import ColumnSpec
-
-KEY_BYTES = 10
-_KEYS_AT_ONCE = 4096
-_SHIFTS = np.arange(0, 64, 7, dtype=np.uint64)  # of the groups of 7 bits
-# All groups but the last say that more follow; the last of ten is one bit.
-_CONTINUED = np.array([0x80] * (KEY_BYTES - 1) + [0], np.uint8)
-_LIMITS = np.uint64(1) << _SHIFTS  # the least number that needs each group
+from jaxrl_dist.replay.reverb.varints import (
+    CONTINUED,
+    KEY_BYTES,
+    SHIFTS,
+    ten_bytes,
+    varint,
+)
 
 # Field numbers and wire types, as protobuf writes them.
 _FIRST = b"\x0a"  # field 1, bytes
@@ -31,60 +31,6 @@ _CONTENT = b"\x22"  # Tensor.tensor_content
 _KEY = b"\x08"  # field 1, varint: the key of a chunk, of an item, of a slice
 _PRIORITY = b"\x29"  # Item.priority, fixed 64 bits
 _TRAJECTORY = b"\x42"  # Item.flat_trajectory
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-_SHORT = [_varint(value) for value in range(1 << 14)]
-
-
-def varint(value: int) -> bytes:
-    """A number from 0 in protobuf's variable-length encoding."""
-    return _SHORT[value] if value < 1 << 14 else _varint(value)
-
-
-def encode_keys(keys: Sequence[int]) -> list[bytes]:
-    """Encodes many numbers of 64 bits at once; as varint does one."""
-    numbers = np.array(keys, np.uint64)
-    groups = _ten_bytes(numbers)
-    lengths = np.maximum(1, np.searchsorted(_LIMITS, numbers, side="right"))
-    groups[np.arange(len(numbers)), lengths - 1] &= np.uint8(0x7F)
-    encoded = groups.tobytes()
-    starts = range(0, len(encoded), KEY_BYTES)
-    return [
-        encoded[start : start + length]
-        for start, length in zip(starts, lengths.tolist(), strict=True)
-    ]
-
-
-class Keys:
-    """Random keys for chunks and items, and their encoding.
-
-    Their highest bit is set, so that all are encoded in ten bytes, and 63 bits are
-    random: among 10^8 keys two are alike with probability 5e-4.
-    """
-
-    def __init__(self) -> None:
-        self._generator = np.random.default_rng()
-        self._drawn: list[tuple[int, bytes]] = []
-
-    def draw(self, count: int) -> list[tuple[int, bytes]]:
-        """Draws keys, each with its encoding."""
-        while len(self._drawn) < count:
-            keys = self._generator.integers(
-                1 << 63, 1 << 64, size=_KEYS_AT_ONCE, dtype=np.uint64
-            ).tolist()
-            self._drawn += zip(keys, encode_keys(keys), strict=True)
-        drawn = self._drawn[-count:]
-        del self._drawn[-count:]
-        return drawn
 
 
 def delta_encodable(dtype: np.dtype, num_axes: int) -> bool:
@@ -256,13 +202,13 @@ def encode_mutation(
     """
     updates = _blank_updates(len(keys)).copy()
     encoded_keys = updates[:, 3:13]
-    encoded_keys[...] = keys[:, None] >> _SHIFTS
-    encoded_keys |= _CONTINUED
+    encoded_keys[...] = keys[:, None] >> SHIFTS
+    encoded_keys |= CONTINUED
     updates[:, 14:] = priorities[:, None].view(np.uint8)
     encoded = _encoded_name(table) + updates.tobytes()
     if len(delete_keys) == 0:
         return encoded
-    deletes = _ten_bytes(delete_keys).tobytes()
+    deletes = ten_bytes(delete_keys).tobytes()
     return encoded + _THIRD + varint(len(deletes)) + deletes
 
 
@@ -277,11 +223,6 @@ def _blank_updates(count: int) -> np.ndarray:
     """[N, 22] updates without keys and priorities: field 2 of 20 bytes, two fields."""
     record = b"\x12\x14" + _KEY + bytes(KEY_BYTES) + b"\x11" + bytes(8)
     return np.tile(np.frombuffer(record, np.uint8), (count, 1))
-
-
-def _ten_bytes(keys: np.ndarray) -> np.ndarray:
-    """[N] uint64 numbers as varints [N, 10] of full length."""
-    return (keys[:, None] >> _SHIFTS).astype(np.uint8) | _CONTINUED
 
 
 def encode_insert(

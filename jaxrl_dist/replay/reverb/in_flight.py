@@ -1,5 +1,6 @@
 """What is on its way to a server: items, the chunks they use, and how much of both."""
 
+import concurrent.futures
 import dataclasses
 from typing import Any, Literal, NamedTuple
 
@@ -81,6 +82,13 @@ class Chunk:
         self.unsent = 0  # items that use it and were not sent
         self.use = 0  # items that use it and were not confirmed
         self.stream = 0  # the last stream on which the server holds it
+
+    def compressed(self) -> tuple[int, list]:
+        """The encoded chunk, once it is: its length and its pieces."""
+        encoded = self.encoded
+        if isinstance(encoded, concurrent.futures.Future):
+            encoded = encoded.result()
+        return encoded
 
 
 class Item(NamedTuple):

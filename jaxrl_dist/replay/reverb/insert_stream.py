@@ -1,7 +1,6 @@
 """Items on their way to a server: sent in batches, confirmed, sent again if lost."""
 
 import collections
-import concurrent.futures
 import logging
 import threading
 import time
@@ -68,7 +67,7 @@ class InsertStream:
                 while not self._has_room():
                     self._check()
                     if self._config.when_full == "drop":
-                        self._drop(items[index:])
+                        self._counts["dropped"] += len(items) - index
                         return
                     self._wait_for_room(deadline, items[index:])
                 self._take(item)
@@ -128,7 +127,7 @@ class InsertStream:
         with self.lock:
             self._stopped.set()
             self._error = self._error or ClosedError("the writer is closed")
-            self._drop([*self._sent.values(), *self._unsent])
+            self._counts["dropped"] += len(self._sent) + len(self._unsent)
             self._sent.clear()
             self._unsent.clear()
             self._work.notify_all()
@@ -151,7 +150,7 @@ class InsertStream:
     def _wait_for_room(self, deadline: float, waiting: Sequence[Item]) -> None:
         began = time.monotonic()
         if began >= deadline:
-            self._drop(waiting)
+            self._counts["dropped"] += len(waiting)
             raise DeadlineError(
                 f"no room for {len(waiting)} items in time: "
                 f"{len(self._sent) + len(self._unsent)} are unconfirmed"
@@ -167,9 +166,6 @@ class InsertStream:
             chunk.use += 1
             chunk.unsent += 1
         self._unsent.append(item)
-
-    def _drop(self, items: Sequence[Item]) -> None:
-        self._counts["dropped"] += len(items)
 
     def _release(self, item: Item) -> None:
         for chunk in item.chunks:
@@ -232,7 +228,7 @@ class InsertStream:
         if self._config.unconfirmed == "drop":
             for item in lost:
                 self._release(item)
-            self._drop(lost)
+            self._counts["dropped"] += len(lost)
             self._room.notify_all()
             return
         self._counts["resent"] += len(lost)
@@ -248,13 +244,7 @@ class InsertStream:
                 if stream != self._stream or self._stopped.is_set():
                     return
                 chunks, items, keep = self._next_batch(stream)
-            ready = [
-                chunk.encoded.result()
-                if isinstance(chunk.encoded, concurrent.futures.Future)
-                else chunk.encoded
-                for chunk in chunks
-            ]
-            message = encode_insert(ready, items, keep)
+            message = encode_insert([c.compressed() for c in chunks], items, keep)
             self._counts["bytes"] += len(message)
             yield message
 

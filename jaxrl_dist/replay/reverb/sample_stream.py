@@ -12,9 +12,8 @@ import grpc
 
 from jaxrl_dist.checks import check_above, check_at_least, check_in_range
 from jaxrl_dist.replay.reverb import wire
-from jaxrl_dist.replay.reverb.batches import Batch, BatchBuilder
+from jaxrl_dist.replay.reverb.batches import Assembler, Batch
 from jaxrl_dist.replay.reverb.connection import Connection, parse, typed_error
-from jaxrl_dist.replay.reverb.encoding import encode_keys
 from jaxrl_dist.replay.reverb.errors import (
     DeadlineError,
     ProtocolError,
@@ -86,61 +85,6 @@ class Source(NamedTuple):
     table: str
     signature: Signature
     removes_sampled: bool  # it removes items that were sampled often enough
-
-
-class Assembler:
-    """Turns messages into batches: an item may span several, a message hold many.
-
-    Attributes:
-        items: completed so far.
-    """
-
-    def __init__(self, signature: Signature, batch_size: int, max_batch_bytes: int):
-        self.items = 0
-        self._builder = BatchBuilder(signature, batch_size, max_batch_bytes)
-        self._info: Any = None  # of an item that arrived in part
-        self._chunks: list[Any] = []
-        self._keys: list[bytes] = []
-        self._part_bytes = 0
-
-    def add(self, message: bytes) -> list[Batch]:
-        """Takes one encoded SampleResponse, and returns the batches it completed.
-
-        Raises:
-            ProtocolError: the bytes are malformed, or ask for too much.
-            SignatureError: an item is none of the signature's.
-        """
-        entries = parse(wire.SampleResponse, message).entries
-        chunks = [list(entry.data) for entry in entries]
-        keys = encode_keys([chunk.chunk_key for part in chunks for chunk in part])
-        batches, begin = [], 0
-        for entry, part in zip(entries, chunks, strict=True):
-            begin, part_keys = begin + len(part), keys[begin : begin + len(part)]
-            if self._info is not None or not entry.end_of_sequence:
-                self._info = self._info or entry.info
-                self._chunks += part
-                self._keys += part_keys
-                if not entry.end_of_sequence:
-                    continue
-                info, part, part_keys = self._info, self._chunks, self._keys
-                self.drop_part()
-            else:
-                info = entry.info
-            batch = self._builder.add(info, part, part_keys)
-            self.items += 1
-            if batch is not None:
-                batches.append(batch)
-        if self._info is not None:
-            self._part_bytes += len(message)
-            if self._part_bytes > self._builder.max_batch_bytes:
-                raise ProtocolError("an item does not end")
-        return batches
-
-    def drop_part(self) -> int:
-        """Forgets an item that arrived in part; the number of items so lost."""
-        lost = self._info is not None
-        self._info, self._chunks, self._keys, self._part_bytes = None, [], [], 0
-        return int(lost)
 
 
 class SampleStream:

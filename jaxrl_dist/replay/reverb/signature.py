@@ -93,7 +93,9 @@ class Signature:
         if self.paths != other.paths:
             return f"columns {list(self.paths)} against {list(other.paths)}"
         for path, mine, theirs in zip(self.paths, self.specs, other.specs, strict=True):
-            if mine.dtype != theirs.dtype or not _shapes_fit(mine.shape, theirs.shape):
+            fits = mine.dtype == theirs.dtype and len(mine.shape) == len(theirs.shape)
+            sizes = zip(mine.shape, theirs.shape, strict=False)
+            if not fits or any(a != b and None not in (a, b) for a, b in sizes):
                 return (
                     f"{path}: {mine.dtype}{list(mine.shape)} against "
                     f"{theirs.dtype}{list(theirs.shape)}"
@@ -248,13 +250,6 @@ def _describe(node: _Node) -> dict:
         name = getattr(node.make, "__name__", "Item")
         return {"namedtuple": {"name": name, "fields": fields}}
     return {node.kind: parts}
-
-
-def _shapes_fit(mine: Sequence[int | None], theirs: Sequence[int | None]) -> bool:
-    if len(mine) != len(theirs):
-        return False
-    pairs = zip(mine, theirs, strict=True)
-    return all(a is None or b is None or a == b for a, b in pairs)
 
 
 @functools.lru_cache(maxsize=256)

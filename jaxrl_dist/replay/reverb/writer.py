@@ -8,11 +8,12 @@ import numpy as np
 
 from jaxrl_dist.replay.reverb.chunking import Chunker, WriterConfig
 from jaxrl_dist.replay.reverb.connection import Connection
-from jaxrl_dist.replay.reverb.encoding import ItemEncoder, Keys
+from jaxrl_dist.replay.reverb.encoding import ItemEncoder
 from jaxrl_dist.replay.reverb.errors import SignatureError, TableError
 from jaxrl_dist.replay.reverb.in_flight import InsertMetrics, Item
 from jaxrl_dist.replay.reverb.insert_stream import InsertStream
 from jaxrl_dist.replay.reverb.signature import ColumnSpec, Signature
+from jaxrl_dist.replay.reverb.varints import Keys
 from jaxrl_dist.types import ArrayTree
 
 Priorities = float | np.ndarray | Callable[[ArrayTree], Any]

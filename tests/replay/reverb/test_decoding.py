@@ -7,20 +7,19 @@ import numpy as np
 import pytest
 
 from jaxrl_dist.replay.reverb import wire
+from jaxrl_dist.replay.reverb.batches import Assembler
 from jaxrl_dist.replay.reverb.connection import parse
 from jaxrl_dist.replay.reverb.decoding import Decoder, delta_decode
 from jaxrl_dist.replay.reverb.encoding import (
     ChunkEncoder,
-    Keys,
     delta_encode,
     encode_trajectory,
-    varint,
 )
 from jaxrl_dist.replay.reverb.errors import ProtocolError, SignatureError
 from jaxrl_dist.replay.reverb.info import read_server_info
-from jaxrl_dist.replay.reverb.sample_stream import Assembler
 from jaxrl_dist.replay.reverb.signature import Signature
 from jaxrl_dist.replay.reverb.tables import Table
+from jaxrl_dist.replay.reverb.varints import Keys, varint
 
 ROW = {"image": np.zeros((6, 5), np.uint8), "reward": np.float32(0)}
 TYPED = (ProtocolError, SignatureError)

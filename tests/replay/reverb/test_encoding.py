@@ -8,14 +8,12 @@ from jaxrl_dist.replay.reverb import wire
 from jaxrl_dist.replay.reverb.encoding import (
     ChunkEncoder,
     ItemEncoder,
-    Keys,
     delta_encode,
     encode_insert,
-    encode_keys,
     encode_mutation,
-    varint,
 )
 from jaxrl_dist.replay.reverb.signature import ColumnSpec
+from jaxrl_dist.replay.reverb.varints import Keys, encode_keys, varint
 
 EDGES = [0, 1, 127, 128, 300, 2**14 - 1, 2**14, 2**56, 2**63 - 1, 2**63, 2**64 - 1]
 
