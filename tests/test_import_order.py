@@ -6,20 +6,25 @@ import pathlib
 import jaxrl_dist
 
 ROWS = (
-    {"types", "checks"},
+    {"types", "checks", "configuration"},
     {
         "losses",
         "networks",
         "environments",
         "replay",
-        "metrics",
-        "loggers",
         "checkpoints",
+        "run_folder",
+        "loggers",
+        "plots",
+        "versions",
+        "compilation_cache",
     },
     {"rollout", "agents"},
     {"distribution", "evaluation"},
     {"training"},
     {"experiment"},
+    {"saved_runs"},
+    {"runs"},
     {"cli"},
     {"__main__"},
 )

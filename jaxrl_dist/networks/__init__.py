@@ -1,1 +1,1 @@
-"""Networks in flax.linen: torsos, heads, distributions."""
+"""Networks: torsos, heads, distributions, and what builds agents' networks of them."""

@@ -1,0 +1,92 @@
+"""What all agents share: reading steps out of rows, averaging over devices."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from jaxrl_dist.types import ArrayTree, Trajectory
+
+
+class Transitions(NamedTuple):
+    """What T + 1 rows say about the T steps between them."""
+
+    actions: ArrayTree  # [T, B, ...]
+    rewards: jax.Array  # [T, B] environment reward units
+    discounts: jax.Array  # [T, B] gamma, or 0 where the step terminated the episode
+    ends: jax.Array  # [T, B] bool; the episode ended with this step
+    mask: (
+        jax.Array
+    )  # [T, B] 1, or 0 where the row was an episode's last: no step at all
+
+
+def transitions(rows: Trajectory, gamma: float) -> Transitions:
+    """Reads steps out of rows. The one place gamma and masks come from.
+
+    Args:
+        rows: [T + 1, B, ...].
+        gamma: discount per step, in [0, 1].
+
+    Returns:
+        [T, B, ...] steps, to be used with values[:-1] and values[1:] of the rows.
+    """
+    return Transitions(
+        actions=jax.tree.map(lambda x: x[:-1], rows.action),
+        rewards=rows.reward[:-1],
+        discounts=gamma * (1.0 - rows.terminated[:-1]),
+        ends=rows.is_last[1:],
+        mask=1.0 - rows.is_last[:-1],
+    )
+
+
+def average_over(tree: ArrayTree, axis_name: str | None) -> ArrayTree:
+    """Averages a tree of arrays over devices, in one collective of one flat array.
+
+    Args:
+        tree: arrays of one float dtype.
+        axis_name: device axis; None leaves the tree as it is.
+
+    Returns:
+        The tree of means, equal on all devices.
+    """
+    if axis_name is None:
+        return tree
+    flat, unravel = ravel_pytree(tree)
+    return unravel(jax.lax.pmean(flat, axis_name))
+
+
+def mask_weights(mask: jax.Array, axis_name: str | None) -> jax.Array:
+    """Turns a mask into weights of mean 1 over the whole batch, on all devices.
+
+    The plain mean of `weights * loss`, averaged over devices, is then the mean over the
+    steps that count, however they are spread over devices and minibatches.
+
+    Args:
+        mask: [T, B] 1 where the step counts, 0 where it does not.
+        axis_name: device axis that shares the batch; None for one device.
+
+    Returns:
+        [T, B] weights.
+    """
+    share = average_over(mask.mean(), axis_name)
+    return mask / jnp.maximum(share, jnp.finfo(mask.dtype).tiny)
+
+
+def normalise(
+    values: jax.Array, weights: jax.Array, axis_name: str | None
+) -> jax.Array:
+    """Shifts and scales to mean 0 and variance 1 over the whole batch, on all devices.
+
+    Args:
+        values: [T, B].
+        weights: [T, B] of mean 1, from `mask_weights`.
+        axis_name: device axis that shares the batch; None for one device.
+
+    Returns:
+        [T, B].
+    """
+    mean = average_over((weights * values).mean(), axis_name)
+    centred = values - mean
+    variance = average_over((weights * centred**2).mean(), axis_name)
+    return centred / (jnp.sqrt(variance) + 1e-8)

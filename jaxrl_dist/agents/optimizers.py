@@ -1,0 +1,64 @@
+"""The optimizer of every agent: clipped gradients, one flat vector, annealed steps."""
+
+import dataclasses
+from typing import Literal
+
+import optax
+
+from jaxrl_dist.checks import check_above, check_at_least, check_in_range
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Settings of the optimizer.
+
+    Attributes:
+        name: adam or rmsprop.
+        learning_rate: step size, above 0.
+        anneal: the step size falls linearly to 0 over the run.
+        max_gradient_norm: gradients are scaled down to this global L2 norm, above 0.
+        epsilon: added to the denominator, above 0.
+        decay: of RMSProp's mean square gradient, in [0, 1].
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+
+    name: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = 2.5e-4
+    anneal: bool = True
+    max_gradient_norm: float = 0.5
+    epsilon: float = 1e-5
+    decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        check_above(
+            0,
+            learning_rate=self.learning_rate,
+            max_gradient_norm=self.max_gradient_norm,
+            epsilon=self.epsilon,
+        )
+        check_in_range(0, 1, decay=self.decay)
+        if self.name not in ("adam", "rmsprop"):
+            raise ValueError(f"name must be adam or rmsprop, got {self.name!r}")
+
+    def build(self, total_steps: int) -> optax.GradientTransformation:
+        """Builds the optimizer.
+
+        Args:
+            total_steps: gradient steps of the whole run, over which to anneal.
+
+        Returns:
+            A gradient transformation that works on one flat vector: a few vector
+            operations instead of dozens of small ones.
+        """
+        check_at_least(1, total_steps=total_steps)
+        step_size: optax.ScalarOrSchedule = self.learning_rate
+        if self.anneal:
+            step_size = optax.linear_schedule(self.learning_rate, 0.0, total_steps)
+        if self.name == "adam":
+            scale = optax.adam(step_size, eps=self.epsilon)
+        else:
+            scale = optax.rmsprop(step_size, decay=self.decay, eps=self.epsilon)
+        clip = optax.clip_by_global_norm(self.max_gradient_norm)
+        return optax.flatten(optax.chain(clip, scale))

@@ -1,0 +1,281 @@
+"""Proximal policy optimisation: several clipped epochs over each batch of rollouts."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from jaxrl_dist import losses
+from jaxrl_dist.agents.actor_critic import (
+    ActorCriticState,
+    first_memory,
+    make_act,
+    make_init,
+    total_loss,
+    weighted_means,
+)
+from jaxrl_dist.agents.base import average_over, mask_weights, normalise, transitions
+from jaxrl_dist.agents.optimizers import OptimizerConfig
+from jaxrl_dist.agents.shuffling import permutation
+from jaxrl_dist.checks import check_above, check_at_least, check_in_range
+from jaxrl_dist.networks.build import ActorCritic
+from jaxrl_dist.types import Agent, ArrayTree, Params, Trajectory, UpdateInfo
+
+
+@dataclasses.dataclass(frozen=True)
+class PPOConfig:
+    """Settings of PPO.
+
+    Attributes:
+        optimizer: gradient step.
+        gamma: discount per environment step, in [0, 1].
+        lambda_: of generalised advantage estimation, in [0, 1].
+        num_epochs: passes over each batch, from 1.
+        num_minibatches: gradient steps per pass, from 1; divides the batch.
+        clip_ratio: how far the probability ratio may move from 1, above 0.
+        anneal_clip_ratio: it falls linearly to 0 over the run.
+        clip_value: how far values may move from the old ones, in reward units, above 0;
+            None leaves them free.
+        value_weight: of the value loss, at least 0.
+        entropy_weight: of the entropy bonus, at least 0.
+        normalise_advantages: to mean 0 and variance 1 over the whole batch.
+        target_kl: once a minibatch has moved the policy further than this, in nats, the
+            rest of the update is skipped; None never stops.
+
+    Raises:
+        ValueError: a setting is out of its range.
+
+    Source:
+        Schulman et al. 2017, arXiv:1707.06347.
+    """
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    gamma: float = 0.99
+    lambda_: float = 0.95
+    num_epochs: int = 4
+    num_minibatches: int = 4
+    clip_ratio: float = 0.2
+    anneal_clip_ratio: bool = False
+    clip_value: float | None = 0.2
+    value_weight: float = 0.5
+    entropy_weight: float = 0.01
+    normalise_advantages: bool = True
+    target_kl: float | None = None
+
+    def __post_init__(self) -> None:
+        check_in_range(0, 1, gamma=self.gamma, lambda_=self.lambda_)
+        check_at_least(
+            1, num_epochs=self.num_epochs, num_minibatches=self.num_minibatches
+        )
+        check_at_least(
+            0, value_weight=self.value_weight, entropy_weight=self.entropy_weight
+        )
+        check_above(0, clip_ratio=self.clip_ratio)
+        for name in ("clip_value", "target_kl"):
+            if (limit := getattr(self, name)) is not None:
+                check_above(0, **{name: limit})
+
+    def build(
+        self, network: ActorCritic, total_updates: int, axis_name: str | None = None
+    ) -> Agent:
+        """Builds the agent.
+
+        Args:
+            network: the policy and its values.
+            total_updates: batches of the whole run, over which settings anneal.
+            axis_name: device axis over which gradients are averaged; None for one.
+        """
+        gradient_steps = total_updates * self.num_epochs * self.num_minibatches
+        optimizer = self.optimizer.build(gradient_steps)
+
+        def update(
+            state: ActorCriticState, rows: Trajectory, key: jax.Array
+        ) -> tuple[ActorCriticState, UpdateInfo]:
+            items = learning_items(self, network, state.params, rows, axis_name)
+            clip_ratio = self.clip_ratio
+            if self.anneal_clip_ratio:
+                clip_ratio *= 1.0 - state.num_updates / total_updates
+            order = minibatch_order(key, self, len(items.numbers))
+            # One flat vector from minibatch to minibatch, instead of a dozen arrays.
+            params, unravel = ravel_pytree(state.params)
+            start = Progress(params, state.opt_state, jnp.zeros((), bool))
+            learn = make_minibatch_step(self, network, unravel, optimizer, axis_name)
+
+            def one_minibatch(
+                now: Progress, indices: jax.Array
+            ) -> tuple[Progress, Any]:
+                minibatch = jax.tree.map(lambda x: x[indices], items)
+                return learn(now, minibatch, clip_ratio)
+
+            progress, metrics = jax.lax.scan(one_minibatch, start, order)
+            metrics = jax.tree.map(jnp.mean, metrics)
+            params = unravel(progress.params)
+            state = ActorCriticState(params, progress.opt_state, state.num_updates + 1)
+            return state, UpdateInfo((), metrics)
+
+        return Agent(
+            init=make_init(network, optimizer),
+            initial_memory=network.initial_memory,
+            draw=network.noise,
+            act=make_act(network),
+            update=update,
+        )
+
+
+class Items(NamedTuple):
+    """Steps to learn from, in any order; N = T * B."""
+
+    observation: ArrayTree  # [N, ...]
+    action: jax.Array  # [N, ...]
+    numbers: jax.Array  # [N, 5] the columns of `Numbers`, picked in one gather
+
+
+class Numbers(NamedTuple):
+    """The numbers that are known about each step before the update, [N] each."""
+
+    log_prob: jax.Array  # of the action when it was taken, nats
+    value: jax.Array  # reward units
+    target: jax.Array  # for the value, reward units
+    advantage: jax.Array
+    weight: jax.Array  # 0 where the row is no step; of mean 1
+
+
+class Progress(NamedTuple):
+    """What changes from one minibatch to the next."""
+
+    params: jax.Array  # [P] all parameters in one vector
+    opt_state: optax.OptState
+    stopped: jax.Array  # [] bool; the policy has moved beyond target_kl
+
+
+def learning_items(
+    config: PPOConfig,
+    network: ActorCritic,
+    params: Params,
+    rows: Trajectory,
+    axis_name: str | None,
+) -> Items:
+    """Estimates advantages and targets, and lays all steps out in one row of N."""
+    steps = transitions(rows, config.gamma)
+    _, _, values = network.unroll(
+        params, first_memory(rows), rows.observation, rows.is_first
+    )
+    estimates = losses.gae(
+        rewards=steps.rewards,
+        discounts=steps.discounts,
+        values=values[:-1],
+        next_values=values[1:],
+        ends=steps.ends,
+        lambda_=config.lambda_,
+    )
+    weights = mask_weights(steps.mask, axis_name)
+    advantages = estimates.advantages
+    if config.normalise_advantages:
+        advantages = normalise(advantages, weights, axis_name)
+    behaviour = jax.tree.map(lambda x: x[:-1], rows.extras)
+    numbers = Numbers(
+        log_prob=behaviour.log_prob(steps.actions),
+        value=values[:-1],
+        target=estimates.targets,
+        advantage=advantages,
+        weight=weights,
+    )
+    items = Items(
+        observation=jax.tree.map(lambda x: x[:-1], rows.observation),
+        action=steps.actions,
+        numbers=jnp.stack(numbers, axis=-1),
+    )
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), items)
+
+
+def minibatch_order(key: jax.Array, config: PPOConfig, num_items: int) -> jax.Array:
+    """Shuffles the items anew for each epoch, [epochs * minibatches, rows of each].
+
+    Raises:
+        ValueError: the minibatches do not divide the items.
+    """
+    check_divides(config.num_minibatches, num_items)
+    keys = jax.random.split(key, config.num_epochs)
+    order = jax.vmap(lambda k: permutation(k, num_items))(keys)
+    return order.reshape(config.num_epochs * config.num_minibatches, -1)
+
+
+def check_divides(num_minibatches: int, num_items: int) -> None:
+    """Checks that minibatches of equal size use every item.
+
+    Raises:
+        ValueError: they do not; the message gives the nearest numbers that would do.
+    """
+    if num_items % num_minibatches == 0:
+        return
+    fitting = [n for n in range(1, num_items + 1) if num_items % n == 0]
+    below = max((n for n in fitting if n < num_minibatches), default=None)
+    above = min((n for n in fitting if n > num_minibatches), default=None)
+    near = " or ".join(str(n) for n in (below, above) if n is not None)
+    raise ValueError(
+        f"agent.num_minibatches is {num_minibatches}, which does not divide the "
+        f"{num_items} rows that an update has on each device; {near} would do"
+    )
+
+
+def make_minibatch_step(
+    config: PPOConfig,
+    network: ActorCritic,
+    unravel: Callable[[jax.Array], Params],
+    optimizer: optax.GradientTransformation,
+    axis_name: str | None,
+) -> Callable[..., tuple[Progress, dict[str, jax.Array]]]:
+    """Builds the gradient step on one minibatch."""
+
+    def loss(
+        params: jax.Array, items: Items, clip_ratio: float | jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        before = Numbers(*jnp.unstack(items.numbers, axis=-1))
+        # A row of its own for each item: nothing here runs through time.
+        _, policy, values = network.unroll(
+            unravel(params), (), items.observation, jnp.zeros(len(items.numbers), bool)
+        )
+        log_ratios = policy.log_prob(items.action) - before.log_prob
+        policy_loss = losses.clipped_surrogate_loss(
+            log_ratios=log_ratios, advantages=before.advantage, epsilon=clip_ratio
+        )
+        if config.clip_value is None:
+            value_loss = 0.5 * (values - before.target) ** 2
+        else:
+            value_loss = losses.clipped_value_loss(
+                values=values,
+                old_values=before.value,
+                targets=before.target,
+                epsilon=config.clip_value,
+            )
+        ratios = jnp.exp(log_ratios)
+        terms = {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": policy.entropy(),
+            "kl": ratios - 1.0 - log_ratios,
+            "clip_share": jnp.abs(ratios - 1.0) > clip_ratio,
+        }
+        metrics = weighted_means(terms, before.weight)
+        return total_loss(metrics, config), metrics
+
+    def learn(
+        now: Progress, items: Items, clip_ratio: float | jax.Array
+    ) -> tuple[Progress, dict[str, jax.Array]]:
+        grads, metrics = jax.grad(loss, has_aux=True)(now.params, items, clip_ratio)
+        grads = average_over(grads, axis_name)
+        steps: Any = optimizer.update(grads, now.opt_state, now.params)
+        params, opt_state = now.params + steps[0], steps[1]
+        if config.target_kl is None:
+            return Progress(params, opt_state, now.stopped), metrics
+        kl = average_over(metrics["kl"], axis_name)
+        stopped = now.stopped | (kl > config.target_kl)
+        new = Progress(params, opt_state, stopped)
+        kept = now._replace(stopped=stopped)
+        return jax.tree.map(lambda x, y: jnp.where(stopped, x, y), kept, new), metrics
+
+    return learn

@@ -1,0 +1,119 @@
+"""From settings to environments: one dataclass, a name, and what wraps it."""
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Mapping
+
+from jaxrl_dist.checks import check_at_least, check_in_range
+from jaxrl_dist.environments import wrappers
+from jaxrl_dist.environments.base import (
+    BatchedEnvironment,
+    Environment,
+    batch,
+    check_environment,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvironmentConfig:
+    """Which environment, how many of it, and what is done to its answers.
+
+    Attributes:
+        name: of an environment that gymnax registers, or `package.module:function`, a
+            function that returns an `Environment`.
+        num_envs: environments stepped at once, over all devices, from 1.
+        parameters: numbers by name, for example `max_steps_in_episode 100`. For an own
+            environment they are the function's keyword arguments.
+        minimal_actions: MinAtar only: offer the actions that do something, not all six.
+        sticky_action_probability: chance that an environment repeats the action before
+            instead of doing the one it is given, in [0, 1].
+        frame_stack: observations shown at once, along the last axis, from 1.
+        mask_velocity: hide the velocities (CartPole, Pendulum, MountainCarContinuous).
+        clip_rewards: clip rewards to [-1, 1], for evaluation as well.
+        normalise_observations: agents see observations with mean 0 and variance 1.
+        scale_rewards: agents learn from rewards divided by the returns' deviation.
+        max_steps: environment steps after which an episode is truncated, from 1; None
+            leaves the environment's own limit alone.
+
+    Raises:
+        ValueError: a setting is outside its range.
+    """
+
+    name: str = "CartPole-v1"
+    num_envs: int = 64
+    parameters: dict[str, int | float] = dataclasses.field(default_factory=dict)
+    minimal_actions: bool = True
+    sticky_action_probability: float = 0.0
+    frame_stack: int = 1
+    mask_velocity: bool = False
+    clip_rewards: bool = False
+    normalise_observations: bool = False
+    scale_rewards: bool = False
+    max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        check_at_least(1, num_envs=self.num_envs, frame_stack=self.frame_stack)
+        if self.max_steps is not None:
+            check_at_least(1, max_steps=self.max_steps)
+        check_in_range(0, 1, sticky_action_probability=self.sticky_action_probability)
+
+    def build_single(self) -> Environment:
+        """Builds one instance, with its wrappers.
+
+        Raises:
+            ValueError: the name or a parameter is unknown, or a wrapper does not fit.
+        """
+        environment = self.build_bare()
+        if self.max_steps is not None:
+            environment = wrappers.time_limit(environment, self.max_steps)
+        if self.sticky_action_probability > 0:
+            probability = self.sticky_action_probability
+            environment = wrappers.sticky_actions(environment, probability)
+        if self.clip_rewards:
+            environment = wrappers.clip_rewards(environment)
+        if self.mask_velocity:
+            environment = wrappers.mask_velocity(environment)
+        if self.frame_stack > 1:
+            environment = wrappers.frame_stack(environment, self.frame_stack)
+        return environment
+
+    def build(self) -> BatchedEnvironment:
+        """Builds environments that answer in rows; see `build_single` for errors."""
+        return batch(self.build_single())
+
+    def build_bare(self) -> Environment:
+        """Builds one instance without wrappers; see `build_single` for errors."""
+        if ":" in self.name:
+            if not self.minimal_actions:
+                raise ValueError(f"minimal_actions: {self.name} is not a MinAtar game")
+            return _load(self.name, self.parameters)
+        # gymnax takes a while to import: `--help` need not wait for it.
+        from jaxrl_dist.environments import gymnax_env
+
+        return gymnax_env.make_gymnax_environment(
+            self.name, self.parameters, minimal_actions=self.minimal_actions
+        )
+
+
+def _load(path: str, parameters: Mapping[str, float]) -> Environment:
+    """Calls the function that `package.module:function` names."""
+    module_name, _, function_name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"name: cannot load {path!r}: {error}") from error
+    try:
+        inspect.signature(function).bind(**parameters)
+    except (TypeError, ValueError) as error:  # ValueError: it has no signature
+        raise ValueError(
+            f"parameters: cannot call {path} with {dict(parameters)}: {error}"
+        ) from error
+    environment = function(**parameters)
+    if not isinstance(environment, Environment):
+        raise ValueError(
+            f"name: {path!r} must return an Environment "
+            f"(jaxrl_dist.environments.base), got {type(environment).__name__}"
+        )
+    check_environment(environment)
+    return environment

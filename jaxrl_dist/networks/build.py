@@ -1,0 +1,277 @@
+"""Actor-critic networks, chosen from an environment's spec or by name."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from jaxrl_dist.checks import check_above, check_at_least
+from jaxrl_dist.networks.distributions import (
+    Categorical,
+    DiagonalGaussian,
+    Distribution,
+    TanhGaussian,
+)
+from jaxrl_dist.networks.heads import (
+    CategoricalHead,
+    GaussianHead,
+    TanhGaussianHead,
+    ValueHead,
+)
+from jaxrl_dist.networks.observations import (
+    example_observation,
+    prepare,
+    prepared_shape,
+)
+from jaxrl_dist.networks.torsos import (
+    MLP,
+    Activation,
+    ImpalaCNN,
+    MinAtarCNN,
+    NatureCNN,
+)
+from jaxrl_dist.types import (
+    ArraySpec,
+    ArrayTree,
+    DiscreteSpec,
+    EnvironmentSpec,
+    Params,
+)
+
+TorsoName = Literal["auto", "mlp", "minatar_cnn", "nature_cnn", "impala_cnn"]
+PolicyName = Literal["auto", "categorical", "gaussian", "tanh_gaussian"]
+# The least height and width of which something is left after the convolutions.
+SMALLEST_IMAGE = {"minatar_cnn": 3, "nature_cnn": 36, "impala_cnn": 1}
+
+
+class ActorCritic(NamedTuple):
+    """A policy and a value function as pure functions, not yet compiled.
+
+    `observation` is as the environment's spec says, after leading axes. `is_first` is
+    bool; where it is True, memory is reset before the observation is read.
+    """
+
+    init: Callable  # (key) to params
+    initial_memory: Callable  # (batch_size) to memory [B, ...]; () for feed-forward
+    noise: (
+        Callable  # (key, batch_size) to noise of one action in each of B environments
+    )
+    act: Callable  # (params, memory, observation [B, ...], is_first [B]) to
+    # (memory, distribution [B, ...]); nothing of the value function is computed
+    unroll: Callable  # (params, memory, observation [T, B, ...], is_first [T, B]) to
+    # (memory, distribution [T, B, ...], values [T, B] in reward units); without memory,
+    # any leading axes do
+    is_recurrent: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ActorCriticConfig:
+    """Settings of a policy and a value function.
+
+    Attributes:
+        torso: what reads observations; auto takes an MLP for flat ones, MinAtar's
+            network for small images and the Nature network for images from 36x36.
+        hidden: units per layer of the MLP; the convolutional torsos have the sizes of
+            their papers.
+        activation: function after each layer of the MLP.
+        layer_norm: whether layers of the MLP are normalized before their activation.
+        shared_torso: whether policy and value function read the same features.
+        policy: distribution over actions; auto takes categorical for discrete actions
+            and gaussian for continuous ones, which the environment then clips.
+        state_dependent_std: whether a Gaussian's standard deviation is computed from
+            the observation; otherwise it is a parameter of its own.
+        initial_std: a Gaussian's standard deviation before training, above 0, in units
+            of the action, or before squashing.
+
+    Raises:
+        ValueError: a size is below 1, or initial_std not above 0.
+    """
+
+    torso: TorsoName = "auto"
+    hidden: tuple[int, ...] = (64, 64)
+    activation: Activation = "tanh"
+    layer_norm: bool = False
+    shared_torso: bool = False
+    policy: PolicyName = "auto"
+    state_dependent_std: bool = False
+    initial_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        for layer, units in enumerate(self.hidden):
+            check_at_least(1, **{f"hidden[{layer}]": units})
+        check_above(0.0, initial_std=self.initial_std)
+
+    def build(self, spec: EnvironmentSpec) -> ActorCritic:
+        """Builds the network for an environment.
+
+        Args:
+            spec: of the environment.
+
+        Returns:
+            The network's pure functions, not yet compiled.
+
+        Raises:
+            ValueError: torso or policy do not fit the environment.
+        """
+        torso_name = _torso_name(self, spec)
+        policy_head, noise = _policy_head(self, spec)
+        module = ActorCriticModule(
+            policy_torso=_torso(torso_name, self),
+            value_torso=None if self.shared_torso else _torso(torso_name, self),
+            policy_head=policy_head,
+            value_head=ValueHead(),
+        )
+        return _feed_forward(module, spec, noise=noise, flat=torso_name == "mlp")
+
+
+class ActorCriticModule(nn.Module):
+    """A policy and a value function, with a torso each or one for both.
+
+    Attributes:
+        policy_torso: from prepared observations to features.
+        value_torso: the same for the value function; None to share the policy's.
+        policy_head: from features to a distribution over actions.
+        value_head: from features to values.
+    """
+
+    policy_torso: nn.Module
+    value_torso: nn.Module | None
+    policy_head: nn.Module
+    value_head: nn.Module
+
+    def __call__(self, prepared: jax.Array) -> tuple[Distribution, jax.Array]:
+        """Maps prepared observations to a distribution and values, reward units."""
+        features = self.policy_torso(prepared)
+        value_features = (
+            features if self.value_torso is None else self.value_torso(prepared)
+        )
+        return self.policy_head(features), self.value_head(value_features)
+
+    def policy(self, prepared: jax.Array) -> Distribution:
+        """Maps prepared observations to a distribution alone."""
+        return self.policy_head(self.policy_torso(prepared))
+
+
+def _feed_forward(
+    module: ActorCriticModule, spec: EnvironmentSpec, *, noise: Callable, flat: bool
+) -> ActorCritic:
+    """Gives a module without memory the interface of an actor-critic."""
+
+    def init(key: jax.Array) -> Params:
+        example = example_observation(spec.observation)
+        return module.init(key, prepare(example, spec.observation, flat=flat))
+
+    def act(
+        params: Params, memory: ArrayTree, observation: ArrayTree, is_first: jax.Array
+    ) -> tuple[ArrayTree, Distribution]:
+        del is_first
+        prepared = prepare(observation, spec.observation, flat=flat)
+        distribution: Any = module.apply(params, prepared, method="policy")
+        return memory, distribution
+
+    def unroll(
+        params: Params, memory: ArrayTree, observation: ArrayTree, is_first: jax.Array
+    ) -> tuple[ArrayTree, Distribution, jax.Array]:
+        del is_first
+        prepared = prepare(observation, spec.observation, flat=flat)
+        answer: Any = module.apply(params, prepared)
+        return memory, *answer
+
+    return ActorCritic(
+        init=init,
+        initial_memory=lambda batch_size: (),
+        noise=noise,
+        act=act,
+        unroll=unroll,
+        is_recurrent=False,
+    )
+
+
+def _torso_name(config: ActorCriticConfig, spec: EnvironmentSpec) -> str:
+    """Chooses a torso, or checks that the chosen one fits."""
+    prepared = prepared_shape(spec.observation)
+    name = config.torso
+    if name == "auto":
+        if not prepared.is_image or min(prepared.shape[:2]) < 3:
+            return "mlp"
+        small = min(prepared.shape[:2]) < SMALLEST_IMAGE["nature_cnn"]
+        return "minatar_cnn" if small else "nature_cnn"
+    if name == "mlp":
+        return name
+    if not prepared.is_image:
+        raise ValueError(
+            f"network.torso={name} needs one image [height, width, channels], but "
+            f"{spec.name} observes {prepared.shape[0]} features; use mlp or auto"
+        )
+    least = SMALLEST_IMAGE[name]
+    if min(prepared.shape[:2]) < least:
+        height, width, _ = prepared.shape
+        raise ValueError(
+            f"network.torso={name} needs images from {least}x{least}, but {spec.name} "
+            f"observes {height}x{width}; use minatar_cnn, impala_cnn, mlp or auto"
+        )
+    return name
+
+
+def _torso(name: str, config: ActorCriticConfig) -> nn.Module:
+    if name == "mlp":
+        return MLP(config.hidden, config.activation, config.layer_norm)
+    return {
+        "minatar_cnn": MinAtarCNN,
+        "nature_cnn": NatureCNN,
+        "impala_cnn": ImpalaCNN,
+    }[name]()
+
+
+def _policy_head(
+    config: ActorCriticConfig, spec: EnvironmentSpec
+) -> tuple[nn.Module, Callable]:
+    """The head for an action space, and the noise that its distribution takes."""
+    action, name = spec.action, config.policy
+    discrete = isinstance(action, DiscreteSpec)
+    if name != "auto" and discrete != (name == "categorical"):
+        raise ValueError(
+            f"network.policy={name} does not fit {spec.name}, whose actions are "
+            f"{'discrete' if discrete else 'continuous'}; use auto"
+        )
+    if isinstance(action, DiscreteSpec):
+        head = CategoricalHead(action.num_values)
+        return head, _noise(Categorical, action.num_values)
+    if len(action.shape) != 1:
+        raise ValueError(
+            f"{spec.name} has actions of shape {action.shape}; a Gaussian policy needs "
+            "one axis, so wrap the environment to take flat actions"
+        )
+    (size,) = action.shape
+    std = (config.state_dependent_std, config.initial_std)
+    if name == "tanh_gaussian":
+        low, high = _bounds(action, spec.name)
+        return TanhGaussianHead(low, high, *std), _noise(TanhGaussian, size)
+    return GaussianHead(size, *std), _noise(DiagonalGaussian, size)
+
+
+def _noise(distribution: type[Distribution], size: int) -> Callable:
+    def noise(key: jax.Array, batch_size: int) -> jax.Array:
+        return distribution.noise(key, (batch_size, size))
+
+    return noise
+
+
+def _bounds(
+    action: ArraySpec, name: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Lower and upper bound of each number of an action."""
+    bounds = [
+        np.broadcast_to(np.asarray(np.nan if bound is None else bound), action.shape)
+        for bound in (action.low, action.high)
+    ]
+    low, high = bounds
+    if not np.all(np.isfinite(low) & np.isfinite(high) & (low < high)):
+        raise ValueError(
+            f"network.policy=tanh_gaussian needs finite bounds on actions; those of "
+            f"{name} are low {action.low} and high {action.high}; use gaussian"
+        )
+    return tuple(low.astype(float).tolist()), tuple(high.astype(float).tolist())

@@ -1,0 +1,130 @@
+"""Torsos: from prepared observations to features, with any leading axes.
+
+Weights are orthogonal, scaled by sqrt(2), biases 0, as in the PPO implementations that
+Huang et al. 2022 compare ("The 37 implementation details", detail 2).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxrl_dist.networks.dense import Dense
+
+Activation = Literal["tanh", "relu", "elu", "gelu", "silu"]
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": jnp.tanh,
+    "relu": nn.relu,
+    "elu": nn.elu,
+    "gelu": nn.gelu,
+    "silu": nn.silu,
+}
+HIDDEN_INIT = nn.initializers.orthogonal(math.sqrt(2.0))
+
+
+class MLP(nn.Module):
+    """Dense layers, each followed by an activation.
+
+    Attributes:
+        hidden: units per layer.
+        activation: name of the function after each layer.
+        layer_norm: whether each layer is normalized before its activation.
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    activation: Activation = "tanh"
+    layer_norm: bool = False
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Maps features [..., F] to features [..., hidden[-1]]."""
+        activation = ACTIVATIONS[self.activation]
+        for units in self.hidden:
+            features = Dense(units, kernel_init=HIDDEN_INIT)(features)
+            if self.layer_norm:
+                features = nn.LayerNorm()(features)
+            features = activation(features)
+        return features
+
+
+class MinAtarCNN(nn.Module):
+    """One small convolution and one dense layer, for images of about 10x10.
+
+    Source:
+        Young and Tian 2019, section 4, arXiv:1903.03176.
+    """
+
+    channels: int = 16
+    units: int = 128
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """Maps images [..., H, W, C] to features [..., units]; H and W from 3."""
+        convolution = nn.Conv(
+            self.channels, (3, 3), padding="VALID", kernel_init=HIDDEN_INIT
+        )
+        features = _flatten_image(nn.relu(convolution(image)))
+        return nn.relu(Dense(self.units, kernel_init=HIDDEN_INIT)(features))
+
+
+class NatureCNN(nn.Module):
+    """Three convolutions and one dense layer, for images of about 84x84.
+
+    Source:
+        Mnih et al. 2015, methods, doi:10.1038/nature14236.
+    """
+
+    units: int = 512
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """Maps images [..., H, W, C] to features [..., units]; H and W from 36."""
+        for channels, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+            convolution = nn.Conv(
+                channels,
+                (size, size),
+                strides=stride,
+                padding="VALID",
+                kernel_init=HIDDEN_INIT,
+            )
+            image = nn.relu(convolution(image))
+        features = _flatten_image(image)
+        return nn.relu(Dense(self.units, kernel_init=HIDDEN_INIT)(features))
+
+
+class ImpalaCNN(nn.Module):
+    """The deep residual network of IMPALA: three stages that each halve the image.
+
+    Attributes:
+        channels: of each stage.
+        units: of the dense layer.
+
+    Source:
+        Espeholt et al. 2018, figure 3 right, arXiv:1802.01561.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 32)
+    units: int = 256
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """Maps images [..., H, W, C] to features [..., units]."""
+        for channels in self.channels:
+            image = _convolution(channels)(image)
+            image = nn.max_pool(image, (3, 3), strides=(2, 2), padding="SAME")
+            for _ in range(2):
+                inside = _convolution(channels)(nn.relu(image))
+                image = image + _convolution(channels)(nn.relu(inside))
+        features = _flatten_image(nn.relu(image))
+        return nn.relu(Dense(self.units, kernel_init=HIDDEN_INIT)(features))
+
+
+def _convolution(channels: int) -> nn.Conv:
+    return nn.Conv(channels, (3, 3), padding="SAME", kernel_init=HIDDEN_INIT)
+
+
+def _flatten_image(image: jax.Array) -> jax.Array:
+    return image.reshape(*image.shape[:-3], math.prod(image.shape[-3:]))

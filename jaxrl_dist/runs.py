@@ -1,0 +1,248 @@
+"""Running an experiment in a folder: from its start, or resumed."""
+
+import dataclasses
+import importlib
+import shlex
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxrl_dist import configuration, plots
+from jaxrl_dist.experiment import (
+    Compiled,
+    Experiment,
+    Plan,
+    compile_plan,
+    plan,
+    state_shapes,
+)
+from jaxrl_dist.loggers import JsonLines, Many, TensorBoard, Terminal
+from jaxrl_dist.loggers.json_lines import read_rows
+from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
+from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
+from jaxrl_dist.training.host_loop import (
+    Counters,
+    HostLoop,
+    Outcome,
+    steps_per_second,
+)
+from jaxrl_dist.training.interruption import interruptible
+from jaxrl_dist.training.on_device import TrainState
+from jaxrl_dist.versions import devices, versions
+
+# Used once the run is under way, and imported while XLA compiles.
+USED_LATER = (
+    "orbax.checkpoint",
+    "tensorboardX",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+)
+
+
+class Interrupted(Exception):  # noqa: N818  it is no error
+    """The user stopped the run, and it has been saved.
+
+    Attributes:
+        signal: number of the signal that stopped it.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+class Session(NamedTuple):
+    """One process's part of a run."""
+
+    named: NamedExperiment
+    plan: Plan
+    folder: RunFolder
+    counters: Counters  # at its beginning
+    began: float  # time.time() when the process started
+
+
+def start(
+    experiment: Experiment,
+    *,
+    name: str,
+    output_dir: str | Path | None = None,
+    began: float | None = None,
+) -> tuple[Summary, Path]:
+    """Runs an experiment from its start.
+
+    Args:
+        experiment: what to run.
+        name: of the experiment, for its folder and summary.
+        output_dir: an empty folder, or one to be made; None for `runs/...`.
+        began: `time.time()` when the process started; None for now.
+
+    Returns:
+        What came out, as it stands in `summary.json`, and the run's folder.
+
+    Raises:
+        ValueError: settings that do not fit each other or the machine.
+        NotFiniteError: a loss or a parameter became NaN or infinite.
+        Interrupted: by SIGINT or SIGTERM, after saving.
+    """
+    began = time.time() if began is None else began
+    built = plan(experiment)
+    # A resumed run needs as many devices as this one takes, wherever it goes on.
+    runtime = dataclasses.replace(experiment.runtime, num_devices=built.num_devices)
+    experiment = dataclasses.replace(experiment, runtime=runtime)
+    named = NamedExperiment(name, experiment)
+    with RunFolder.prepared(output_dir, name, experiment.seed) as folder:
+        compiled = compile_plan(experiment, built, meanwhile=_import_the_rest)
+        folder.write_config(named)
+    session = Session(named, built, folder, Counters(), began)
+    return _drive(session, compiled, compiled.first_state), folder.path
+
+
+def resume(
+    folder: RunFolder, experiment: Experiment, *, began: float | None = None
+) -> Summary | None:
+    """Goes on with a run from its last good checkpoint, bit for bit.
+
+    Args:
+        folder: of the run.
+        experiment: as `read` gives it; the budget may be a larger one.
+        began: `time.time()` when the process started; None for now.
+
+    Returns:
+        What came out, over the whole run; None if nothing was left to do.
+
+    Raises:
+        ValueError: settings other than the budget differ from the run's own, or the
+            checkpoint is of another experiment.
+        FileNotFoundError: the run has no checkpoint.
+        DamagedCheckpointError: every checkpoint is damaged.
+        NotFiniteError: a loss or a parameter became NaN or infinite.
+        Interrupted: by SIGINT or SIGTERM, after saving.
+    """
+    began = time.time() if began is None else began
+    named = read(folder)
+    check_only_budget_differs(named.experiment, experiment)
+    built = plan(experiment)
+    checkpoints = checkpoints_of(folder, experiment)
+    state, info = checkpoints.restore(like=state_shapes(experiment, built))
+    if info.metadata["experiment"] != named.name:
+        raise ValueError(
+            f"the checkpoints in {folder.checkpoints} are of "
+            f"{info.metadata['experiment']}, and the run is of {named.name}"
+        )
+    counters = Counters(**info.metadata["counters"])
+    if counters.updates >= built.schedule.total:
+        return None
+    compiled = compile_plan(
+        experiment, built, first_state=False, meanwhile=_import_the_rest
+    )
+    named = NamedExperiment(named.name, experiment)
+    folder.write_config(named)
+    session = Session(named, built, folder, counters, began)
+    return _drive(session, compiled, state)
+
+
+def check_only_budget_differs(before: Experiment, after: Experiment) -> None:
+    """Checks that a run goes on with the settings it was started with.
+
+    Raises:
+        ValueError: a setting outside the budget differs.
+    """
+    changed = [
+        line
+        for line in configuration.differences(before, after)
+        if not line.startswith("budget.")
+    ]
+    if changed:
+        raise ValueError(
+            f"a resumed run keeps its settings except budget.*, got {changed[0]}; "
+            "start a new run for that"
+        )
+
+
+def _import_the_rest() -> None:
+    for name in USED_LATER:
+        importlib.import_module(name)
+
+
+def _drive(session: Session, compiled: Compiled, state: TrainState | None) -> Summary:
+    """Runs the host loop with everything that listens to it, and sums up."""
+    name, experiment = session.named.name, session.named.experiment
+    folder, counters = session.folder, session.counters
+    step = counters.env_steps // experiment.num_seeds
+    resumed = step if counters.updates else None
+    total_steps = experiment.budget.total_steps
+    logger = Many(
+        Terminal(f"{name} → {folder.path}", total_steps, step),
+        JsonLines(folder.metrics, resumed),
+        TensorBoard(folder.events, resumed),
+    )
+    loop = HostLoop(
+        compiled.functions,
+        session.plan.schedule,
+        logger=logger,
+        checkpoints=checkpoints_of(folder, experiment),
+        seed=experiment.seed,
+        num_seeds=experiment.num_seeds,
+        metadata={"experiment": name},
+    )
+    with interruptible() as wish:
+        try:
+            outcome = loop.run(state, counters, wish)
+        finally:
+            logger.close()
+    _draw(session)
+    summary = _sum_up(session, compiled, outcome)
+    folder.write_summary(summary)
+    if outcome.interrupted:
+        raise Interrupted(
+            f"interrupted at environment step {loop.step(outcome.counters):,} of "
+            f"{total_steps:,}, and saved; go on with: "
+            f"python -m jaxrl_dist resume {shlex.quote(str(folder.path))}",
+            wish.signal or 0,
+        )
+    return summary
+
+
+def _draw(session: Session) -> None:
+    experiment = session.named.experiment
+    plots.learning_curve(
+        read_rows(session.folder.metrics),
+        session.folder.learning_curve,
+        title=f"{experiment.environment.name}, {session.named.name}",
+        threshold=experiment.threshold,
+    )
+
+
+def _sum_up(session: Session, compiled: Compiled, outcome: Outcome) -> Summary:
+    experiment, counters = session.named.experiment, outcome.counters
+    evaluation = None
+    if outcome.returns is not None:
+        evaluation = evaluation_summary(outcome.returns)
+    return Summary(
+        experiment=session.named.name,
+        environment=experiment.environment.name,
+        agent=type(experiment.agent).__name__.removesuffix("Config"),
+        seed=experiment.seed,
+        num_seeds=experiment.num_seeds,
+        env_steps=counters.env_steps,
+        compile_seconds=compiled.seconds,
+        train_seconds=counters.train_seconds,
+        wall_seconds=time.time() - session.began,
+        steps_per_second=steps_per_second(counters),
+        evaluation=evaluation,
+        versions=versions(),
+        devices=devices()[: session.plan.num_devices],
+    )
+
+
+def evaluation_summary(returns: np.ndarray) -> EvaluationSummary:
+    """Sums up the returns of an evaluation, of any shape, reward units."""
+    return EvaluationSummary(
+        episodes=int(returns.size),
+        return_mean=float(returns.mean()),
+        return_std=float(returns.std()),
+        return_min=float(returns.min()),
+        return_max=float(returns.max()),
+    )

@@ -1,0 +1,99 @@
+"""A run that lies in a folder: what it is, its checkpoints, and how well it plays."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrl_dist.checkpoints import Checkpoints
+from jaxrl_dist.checks import check_at_least
+from jaxrl_dist.experiment import Experiment, Plan, plan, state_shapes
+from jaxrl_dist.run_folder import RunFolder
+from jaxrl_dist.training import reporting
+from jaxrl_dist.training.on_device import TrainState, make_evaluate
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedExperiment:
+    """What a run's `config.json` holds.
+
+    Attributes:
+        name: of the experiment's module.
+        experiment: its settings, with the number of devices that the run has.
+    """
+
+    name: str
+    experiment: Experiment
+
+
+def read(folder: RunFolder) -> NamedExperiment:
+    """Reads what a run is.
+
+    Raises:
+        ValueError: its configuration is damaged, or not of a run of an experiment.
+    """
+    named = folder.read_config()
+    if not isinstance(named, NamedExperiment):
+        raise ValueError(f"{folder.config} does not describe a run of an experiment")
+    return named
+
+
+def checkpoints_of(folder: RunFolder, experiment: Experiment) -> Checkpoints:
+    """The checkpoints of a run."""
+    return Checkpoints(folder.checkpoints, experiment.budget.keep_checkpoints)
+
+
+class Restored(NamedTuple):
+    """A run as one of its checkpoints has it."""
+
+    named: NamedExperiment
+    plan: Plan
+    state: TrainState  # [D, S, ...]
+    step: int  # environment steps of one seed
+
+
+def restore(folder: RunFolder, step: int | None = None) -> Restored:
+    """Reads a run back, to look at it.
+
+    Args:
+        folder: of the run.
+        step: of the checkpoint; None for the latest good one.
+
+    Raises:
+        ValueError: the folder is no run's, or holds another experiment's checkpoint.
+        FileNotFoundError: there is no such checkpoint.
+        DamagedCheckpointError: the checkpoint is damaged.
+    """
+    named = read(folder)
+    built = plan(named.experiment)
+    state, info = checkpoints_of(folder, named.experiment).restore(
+        step, like=state_shapes(named.experiment, built)
+    )
+    return Restored(named, built, state, info.step)
+
+
+def evaluate(
+    restored: Restored, *, episodes: int, greedy: bool, seed: int
+) -> np.ndarray:
+    """Plays whole episodes with a run's parameters.
+
+    Args:
+        restored: of `restore`.
+        episodes: of each seed of the run, at least, from 1.
+        greedy: take the most likely action instead of a sample.
+        seed: of the evaluation.
+
+    Returns:
+        The returns [S, episodes], environment reward units.
+    """
+    check_at_least(1, episodes=episodes)
+    play = make_evaluate(
+        restored.plan.setting,
+        num_devices=restored.plan.num_devices,
+        num_seeds=restored.named.experiment.num_seeds,
+        num_episodes=episodes,
+        greedy=greedy,
+    )
+    answer = play(restored.state, np.int32(seed), np.int32(0))
+    return reporting.by_seed(jax.device_get(answer.returns))
