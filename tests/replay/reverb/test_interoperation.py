@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import (
+
+from jaxrl_dist.replay import reverb
+from tests.replay.reverb.rows import (
     ALL_DTYPES,
     BFLOAT16,
     NUMBER,
@@ -15,8 +17,6 @@ from conftest import (
     make_numpy_row,
     make_step,
 )
-
-from jaxrl_dist.replay import reverb
 
 pytestmark = pytest.mark.reverb
 

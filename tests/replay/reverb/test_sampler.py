@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SEQUENCE, Step, make_step
 
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.replay.reverb.batches import DrawInfo
 from jaxrl_dist.types import Sample
+from tests.replay.reverb.rows import SEQUENCE, Step, make_step
 
 pytestmark = pytest.mark.reverb
 ROW = {"x": np.int64(0)}
