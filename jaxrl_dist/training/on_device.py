@@ -217,10 +217,12 @@ def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnD
         states, keys = jax.lax.map(one_seed, first_seed + jnp.arange(num_seeds))
         return states, keys.swapaxes(0, 1)
 
+    begin = jax.jit(agents_and_keys)
+    start = over_seeds(lambda *x: init(setting, *x), num_seeds)
+    start = devices.compile_for(num_devices, start, in_axes=(None, 0))
+
     def init_all(first_seed: int) -> TrainState:
-        states, keys = jax.jit(agents_and_keys)(first_seed)
-        start = over_seeds(lambda *x: init(setting, *x), num_seeds)
-        return devices.compile_for(num_devices, start, in_axes=(None, 0))(states, keys)
+        return start(*begin(first_seed))
 
     def train_all(state: TrainState, num_updates: jax.Array) -> tuple:
         one = over_seeds(lambda state: train(setting, state, num_updates), num_seeds)
