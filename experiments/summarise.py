@@ -93,15 +93,19 @@ def read_result(path: Path) -> Result:
 
 
 def without_seeds(named: NamedExperiment) -> NamedExperiment:
-    """What runs of one row have in common."""
-    experiment = dataclasses.replace(named.experiment, seed=0, num_seeds=1)
+    """What runs of one row have in common; on how many devices does not matter."""
+    runtime = dataclasses.replace(named.experiment.runtime, num_devices=None)
+    experiment = dataclasses.replace(
+        named.experiment, runtime=runtime, seed=0, num_seeds=1
+    )
     return dataclasses.replace(named, experiment=experiment)
 
 
 def command(named: NamedExperiment) -> str:
     """The command line that makes such a run, without seeds and devices."""
-    preset = importlib.import_module(f"experiments.{named.name}").experiment()
-    flags = _flags(preset, without_seeds(named).experiment)
+    module = importlib.import_module(f"experiments.{named.name}")
+    preset = without_seeds(NamedExperiment(named.name, module.experiment()))
+    flags = _flags(preset.experiment, without_seeds(named).experiment)
     return " ".join([f"python -m experiments.{named.name}", *flags])
 
 
@@ -110,7 +114,7 @@ def _flags(preset: Experiment, experiment: Experiment) -> list[str]:
     return [
         _flag(name, value)
         for name, value in configuration.leaves(experiment)
-        if value != before[name] and name != "runtime.num_devices"
+        if value != before[name]
     ]
 
 
