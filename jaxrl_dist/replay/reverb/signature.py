@@ -168,8 +168,8 @@ def _read(
     if isinstance(value, dict):
         names = tuple(sorted(value))
         return _Node("dict", names, tuple(read(name, value[name]) for name in names))
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        fields = value._fields
+    fields = getattr(value, "_fields", None)
+    if isinstance(value, tuple) and fields is not None:
         parts = tuple(read(name, getattr(value, name)) for name in fields)
         return _Node("namedtuple", fields, parts, type(value))
     if isinstance(value, (tuple, list)):
