@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: train test test-slow lint constraints clean
+.PHONY: train test test-slow mutants lint constraints clean
 
 train: $(READY)
 	$(BIN)/python -m experiments.cartpole_ppo
@@ -14,6 +14,10 @@ test: lint
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --durations=15
+
+# Breaks the losses in a thousand small ways; fails if 5% of them go unnoticed.
+mutants: $(READY)
+	$(BIN)/python -m tests.losses.mutate
 
 lint: $(READY)
 	$(BIN)/ruff check .

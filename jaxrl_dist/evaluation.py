@@ -15,7 +15,8 @@ class Episodes(NamedTuple):
 
     returns: jax.Array  # [E, B] undiscounted, environment reward units
     lengths: jax.Array  # [E, B] int32, environment steps
-    finished: jax.Array  # [E, B] bool; False where max_steps cut the evaluation short
+    finished: jax.Array  # [E, B] bool; False where max_steps cut the evaluation short:
+    # what was reached until then counts, and 0 of episodes not begun
 
 
 class Evaluation(NamedTuple):
@@ -53,7 +54,8 @@ def evaluate(
         num_envs: B, environments side by side.
         episodes_per_env: E, episodes of each.
         greedy: take the most likely action instead of a sample.
-        max_steps: of each environment, after which unfinished episodes are given up.
+        max_steps: rows of each environment, resets included, after which an unfinished
+            episode is given up.
 
     Returns:
         [E, B] episodes.
@@ -98,4 +100,9 @@ def evaluate(
         length=nothing,
         steps=jnp.zeros((), jnp.int32),
     )
-    return jax.lax.while_loop(unfinished, one_step, begin).episodes
+    end = jax.lax.while_loop(unfinished, one_step, begin)
+    under_way = number == end.episode[None]
+    return end.episodes._replace(
+        returns=jnp.where(under_way, end.return_[None], end.episodes.returns),
+        lengths=jnp.where(under_way, end.length[None], end.episodes.lengths),
+    )

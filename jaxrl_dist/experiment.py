@@ -211,8 +211,8 @@ def compile_plan(
     with ThreadPoolExecutor() as threads:
         # Tracing needs Python, and only one thread at a time has it; XLA does not. What
         # takes XLA longest is traced first.
-        train = threads.submit(run.train.lower(like, number).compile)
-        play = threads.submit(evaluate.lower(like, number, number).compile)
+        train = threads.submit(devices.trace(run.train, like, number))
+        play = threads.submit(devices.trace(evaluate, like, number, number))
         state: Future[TrainState] | None = None
         if first_state:
             state = threads.submit(run.init, experiment.seed)

@@ -79,24 +79,38 @@ def rollout(
     if ahead:
         draws = jax.vmap(draw)(draws)
 
-    def one_step(now: RolloutState, drawn: Any) -> tuple[RolloutState, Trajectory]:
+    # Reward and termination of the step before are nothing to act on, so they are not
+    # carried from step to step; on a small batch every array carried costs time.
+    unseen = jnp.zeros(batch_size), jnp.zeros(batch_size, bool)
+
+    def one_step(carry: tuple, drawn: Any) -> tuple[tuple, Trajectory]:
+        env_state, observation, is_first, is_last, memory = carry
         noise, chance = drawn if ahead else draw(drawn)
-        memory, action, extras = agent.act(params, now.memory, now.time_step, noise)
-        env_state, answer = environment.step(now.env_state, action, chance)
+        seen = TimeStep(observation, *unseen, is_first, is_last)
+        new_memory, action, extras = agent.act(params, memory, seen, noise)
+        env_state, answer = environment.step(env_state, action, chance)
         row = Trajectory(
-            observation=now.time_step.observation,
-            is_first=now.time_step.is_first,
-            is_last=now.time_step.is_last,
+            observation=observation,
+            is_first=is_first,
+            is_last=is_last,
             action=action,
             reward=answer.reward,
             terminated=answer.terminated,
             extras=extras,
-            memory=now.memory,
+            memory=memory,
         )
-        return RolloutState(env_state, answer, memory, now.key), row
+        new = env_state, answer.observation, answer.is_first, answer.is_last, new_memory
+        return new, row
 
-    state, rows = jax.lax.scan(one_step, state._replace(key=key), draws)
-    return state, with_final_row(rows, state.time_step, state.memory)
+    now = state.time_step
+    carry = state.env_state, now.observation, now.is_first, now.is_last, state.memory
+    carry, rows = jax.lax.scan(one_step, carry, draws)
+    env_state, observation, is_first, is_last, memory = carry
+    last = TimeStep(
+        observation, rows.reward[-1], rows.terminated[-1], is_first, is_last
+    )
+    state = RolloutState(env_state, last, memory, key)
+    return state, with_final_row(rows, last, memory)
 
 
 def with_final_row(

@@ -3,13 +3,13 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
 from jaxrl_dist import losses
 from jaxrl_dist.agents.actor_critic import (
     first_memory,
     make_one_step_agent,
     total_loss,
+    weighted_means,
 )
 from jaxrl_dist.agents.base import mask_weights, normalise, transitions
 from jaxrl_dist.agents.optimizers import OptimizerConfig
@@ -86,11 +86,12 @@ class A2CConfig:
                 log_probs=policy.log_prob(steps.actions), advantages=advantages
             )
             errors = values[:-1] - estimates.targets
-            metrics = {
-                "policy_loss": jnp.mean(weights * policy_loss),
-                "value_loss": jnp.mean(weights * 0.5 * errors**2),
-                "entropy": jnp.mean(weights * policy.entropy()),
+            terms = {
+                "policy_loss": policy_loss,
+                "value_loss": 0.5 * errors**2,
+                "entropy": policy.entropy(),
             }
+            metrics = weighted_means(terms, weights)
             return total_loss(metrics, self), metrics
 
         optimizer = self.optimizer.build(total_updates)

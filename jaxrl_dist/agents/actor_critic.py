@@ -113,6 +113,23 @@ def make_one_step_agent(
     )
 
 
+def weighted_means(
+    terms: dict[str, jax.Array], weights: jax.Array
+) -> dict[str, jax.Array]:
+    """Averages several quantities with the same weights, in one reduction.
+
+    Args:
+        terms: [...] each, by name.
+        weights: [...] of mean 1, from `mask_weights`.
+
+    Returns:
+        [] each, by the same names.
+    """
+    means = jnp.stack(list(terms.values())) * weights[None]
+    means = means.mean(axis=tuple(range(1, means.ndim)))
+    return {name: means[index] for index, name in enumerate(terms)}
+
+
 class LossWeights(Protocol):
     """The settings that `total_loss` reads."""
 

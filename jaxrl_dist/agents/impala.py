@@ -10,6 +10,7 @@ from jaxrl_dist.agents.actor_critic import (
     first_memory,
     make_one_step_agent,
     total_loss,
+    weighted_means,
 )
 from jaxrl_dist.agents.base import mask_weights, transitions
 from jaxrl_dist.agents.optimizers import OptimizerConfig
@@ -105,12 +106,13 @@ class IMPALAConfig:
             )
             errors = values[:-1] - estimates.targets
             ratios = jnp.exp(jax.lax.stop_gradient(log_ratios))
-            metrics = {
-                "policy_loss": jnp.mean(weights * policy_loss),
-                "value_loss": jnp.mean(weights * 0.5 * errors**2),
-                "entropy": jnp.mean(weights * policy.entropy()),
-                "clipped_ratio_share": jnp.mean(weights * (ratios > self.clip_rho)),
+            terms = {
+                "policy_loss": policy_loss,
+                "value_loss": 0.5 * errors**2,
+                "entropy": policy.entropy(),
+                "clipped_ratio_share": ratios > self.clip_rho,
             }
+            metrics = weighted_means(terms, weights)
             return total_loss(metrics, self), metrics
 
         optimizer = self.optimizer.build(total_updates)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from jaxrl_dist import losses
 from jaxrl_dist.agents.actor_critic import (
@@ -15,6 +16,7 @@ from jaxrl_dist.agents.actor_critic import (
     make_act,
     make_init,
     total_loss,
+    weighted_means,
 )
 from jaxrl_dist.agents.base import average_over, mask_weights, normalise, transitions
 from jaxrl_dist.agents.optimizers import OptimizerConfig
@@ -89,7 +91,6 @@ class PPOConfig:
         """
         gradient_steps = total_updates * self.num_epochs * self.num_minibatches
         optimizer = self.optimizer.build(gradient_steps)
-        learn = make_minibatch_step(self, network, optimizer, axis_name)
 
         def update(
             state: ActorCriticState, rows: Trajectory, key: jax.Array
@@ -98,8 +99,11 @@ class PPOConfig:
             clip_ratio = self.clip_ratio
             if self.anneal_clip_ratio:
                 clip_ratio *= 1.0 - state.num_updates / total_updates
-            order = minibatch_order(key, self, items.value.size)
-            start = Progress(state.params, state.opt_state, jnp.zeros((), bool))
+            order = minibatch_order(key, self, len(items.numbers))
+            # One flat vector from minibatch to minibatch, instead of a dozen arrays.
+            params, unravel = ravel_pytree(state.params)
+            start = Progress(params, state.opt_state, jnp.zeros((), bool))
+            learn = make_minibatch_step(self, network, unravel, optimizer, axis_name)
 
             def one_minibatch(
                 now: Progress, indices: jax.Array
@@ -109,9 +113,8 @@ class PPOConfig:
 
             progress, metrics = jax.lax.scan(one_minibatch, start, order)
             metrics = jax.tree.map(jnp.mean, metrics)
-            state = ActorCriticState(
-                progress.params, progress.opt_state, state.num_updates + 1
-            )
+            params = unravel(progress.params)
+            state = ActorCriticState(params, progress.opt_state, state.num_updates + 1)
             return state, UpdateInfo((), metrics)
 
         return Agent(
@@ -128,17 +131,23 @@ class Items(NamedTuple):
 
     observation: ArrayTree  # [N, ...]
     action: jax.Array  # [N, ...]
-    log_prob: jax.Array  # [N] of the action when it was taken, nats
-    value: jax.Array  # [N] before the update, reward units
-    target: jax.Array  # [N] for the value, reward units
-    advantage: jax.Array  # [N]
-    weight: jax.Array  # [N] 0 where the row is no step; of mean 1
+    numbers: jax.Array  # [N, 5] the columns of `Numbers`, picked in one gather
+
+
+class Numbers(NamedTuple):
+    """The numbers that are known about each step before the update, [N] each."""
+
+    log_prob: jax.Array  # of the action when it was taken, nats
+    value: jax.Array  # reward units
+    target: jax.Array  # for the value, reward units
+    advantage: jax.Array
+    weight: jax.Array  # 0 where the row is no step; of mean 1
 
 
 class Progress(NamedTuple):
     """What changes from one minibatch to the next."""
 
-    params: Params
+    params: jax.Array  # [P] all parameters in one vector
     opt_state: optax.OptState
     stopped: jax.Array  # [] bool; the policy has moved beyond target_kl
 
@@ -168,61 +177,90 @@ def learning_items(
     if config.normalise_advantages:
         advantages = normalise(advantages, weights, axis_name)
     behaviour = jax.tree.map(lambda x: x[:-1], rows.extras)
-    items = Items(
-        observation=jax.tree.map(lambda x: x[:-1], rows.observation),
-        action=steps.actions,
+    numbers = Numbers(
         log_prob=behaviour.log_prob(steps.actions),
         value=values[:-1],
         target=estimates.targets,
         advantage=advantages,
         weight=weights,
     )
+    items = Items(
+        observation=jax.tree.map(lambda x: x[:-1], rows.observation),
+        action=steps.actions,
+        numbers=jnp.stack(numbers, axis=-1),
+    )
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), items)
 
 
 def minibatch_order(key: jax.Array, config: PPOConfig, num_items: int) -> jax.Array:
-    """Shuffles the items anew for each epoch, [epochs * minibatches, rows of each]."""
+    """Shuffles the items anew for each epoch, [epochs * minibatches, rows of each].
+
+    Raises:
+        ValueError: the minibatches do not divide the items.
+    """
+    check_divides(config.num_minibatches, num_items)
     keys = jax.random.split(key, config.num_epochs)
     order = jax.vmap(lambda k: permutation(k, num_items))(keys)
     return order.reshape(config.num_epochs * config.num_minibatches, -1)
 
 
+def check_divides(num_minibatches: int, num_items: int) -> None:
+    """Checks that minibatches of equal size use every item.
+
+    Raises:
+        ValueError: they do not; the message gives the nearest numbers that would do.
+    """
+    if num_items % num_minibatches == 0:
+        return
+    fitting = [n for n in range(1, num_items + 1) if num_items % n == 0]
+    below = max((n for n in fitting if n < num_minibatches), default=None)
+    above = min((n for n in fitting if n > num_minibatches), default=None)
+    near = " or ".join(str(n) for n in (below, above) if n is not None)
+    raise ValueError(
+        f"agent.num_minibatches is {num_minibatches}, which does not divide the "
+        f"{num_items} rows that an update has on each device; {near} would do"
+    )
+
+
 def make_minibatch_step(
     config: PPOConfig,
     network: ActorCritic,
+    unravel: Callable[[jax.Array], Params],
     optimizer: optax.GradientTransformation,
     axis_name: str | None,
 ) -> Callable[..., tuple[Progress, dict[str, jax.Array]]]:
     """Builds the gradient step on one minibatch."""
 
     def loss(
-        params: Params, items: Items, clip_ratio: float | jax.Array
+        params: jax.Array, items: Items, clip_ratio: float | jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        before = Numbers(*jnp.unstack(items.numbers, axis=-1))
         # A row of its own for each item: nothing here runs through time.
         _, policy, values = network.unroll(
-            params, (), items.observation, jnp.zeros(items.value.shape, bool)
+            unravel(params), (), items.observation, jnp.zeros(len(items.numbers), bool)
         )
-        log_ratios = policy.log_prob(items.action) - items.log_prob
+        log_ratios = policy.log_prob(items.action) - before.log_prob
         policy_loss = losses.clipped_surrogate_loss(
-            log_ratios=log_ratios, advantages=items.advantage, epsilon=clip_ratio
+            log_ratios=log_ratios, advantages=before.advantage, epsilon=clip_ratio
         )
         if config.clip_value is None:
-            value_loss = 0.5 * (values - items.target) ** 2
+            value_loss = 0.5 * (values - before.target) ** 2
         else:
             value_loss = losses.clipped_value_loss(
                 values=values,
-                old_values=items.value,
-                targets=items.target,
+                old_values=before.value,
+                targets=before.target,
                 epsilon=config.clip_value,
             )
         ratios = jnp.exp(log_ratios)
-        metrics = {
-            "policy_loss": jnp.mean(items.weight * policy_loss),
-            "value_loss": jnp.mean(items.weight * value_loss),
-            "entropy": jnp.mean(items.weight * policy.entropy()),
-            "kl": jnp.mean(items.weight * (ratios - 1.0 - log_ratios)),
-            "clip_share": jnp.mean(items.weight * (jnp.abs(ratios - 1.0) > clip_ratio)),
+        terms = {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": policy.entropy(),
+            "kl": ratios - 1.0 - log_ratios,
+            "clip_share": jnp.abs(ratios - 1.0) > clip_ratio,
         }
+        metrics = weighted_means(terms, before.weight)
         return total_loss(metrics, config), metrics
 
     def learn(
@@ -230,8 +268,8 @@ def make_minibatch_step(
     ) -> tuple[Progress, dict[str, jax.Array]]:
         grads, metrics = jax.grad(loss, has_aux=True)(now.params, items, clip_ratio)
         grads = average_over(grads, axis_name)
-        deltas, opt_state = optimizer.update(grads, now.opt_state, now.params)
-        params = optax.apply_updates(now.params, deltas)
+        steps: Any = optimizer.update(grads, now.opt_state, now.params)
+        params, opt_state = now.params + steps[0], steps[1]
         if config.target_kl is None:
             return Progress(params, opt_state, now.stopped), metrics
         kl = average_over(metrics["kl"], axis_name)

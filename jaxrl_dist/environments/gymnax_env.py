@@ -37,8 +37,13 @@ _UNKNOWN_BOUNDS = (
     "GaussianBandit-misc",
 )
 # gymnax's own environments whose observation is not decided by their state alone:
-# MemoryChain shows the state before the action, MNISTBandit an image and then nothing.
-_OBSERVED_OTHERWISE = ("MemoryChain-bsuite", "MNISTBandit-bsuite")
+# MemoryChain shows the state before the action, UmbrellaChain random distractors,
+# MNISTBandit an image and then nothing.
+_OBSERVED_OTHERWISE = (
+    "MemoryChain-bsuite",
+    "UmbrellaChain-bsuite",
+    "MNISTBandit-bsuite",
+)
 _MINIMAL_ACTIONS = "use_minimal_action_set"
 
 
@@ -106,7 +111,7 @@ def make_gymnax_environment(
 
     def observe(state: Any) -> ArrayTree:
         with jax.numpy_rank_promotion("allow"):
-            key = jax.random.key(0)  # not used by those listed
+            key = jax.random.key(0)  # not used where the state decides
             observation = environment.observe(key, state, None, params)
             return _cast(convert(observation), like[1])
 

@@ -1,5 +1,7 @@
 """Distributional values as probabilities of fixed returns, the atoms."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from jaxrl_dist.checks import (
     check_shape,
     is_known,
 )
+from jaxrl_dist.losses.blocks import fold_columns
 from jaxrl_dist.losses.precision import widen
 from jaxrl_dist.losses.selection import select
 
@@ -52,8 +55,18 @@ def categorical_projection(
     dtype, (atoms, probabilities, target_atoms) = widen(
         atoms, probabilities, target_atoms
     )
-    weights = _weights(atoms, target_atoms, rank=len(batch_shape) + 2)
-    return jnp.sum(weights * probabilities[..., None, :], axis=-1).astype(dtype)
+    share = _shares(target_atoms, rank=probabilities.ndim)
+
+    def add_atom(masses: jax.Array, column: tuple[jax.Array, jax.Array]) -> jax.Array:
+        place, mass = column
+        return masses + mass[..., None] * share(place[..., None])
+
+    places = jnp.broadcast_to(
+        _with_rank(atoms, probabilities.ndim), probabilities.shape
+    )
+    columns = (jnp.moveaxis(places, -1, 0), jnp.moveaxis(probabilities, -1, 0))
+    nothing = jnp.zeros((*batch_shape, target_atoms.shape[-1]), probabilities.dtype)
+    return fold_columns(add_atom, nothing, columns).astype(dtype)
 
 
 def two_hot(*, values: jax.Array, atoms: jax.Array) -> jax.Array:
@@ -77,12 +90,15 @@ def two_hot(*, values: jax.Array, atoms: jax.Array) -> jax.Array:
     Source:
         Schrittwieser et al. 2020, Mastering Atari, Go, chess and shogi by planning
         with a learned model, appendix F, arXiv:1911.08265.
+
+    Example:
+        >>> print(two_hot(values=jnp.array(2.5), atoms=jnp.array([0.0, 2.0, 4.0])))
+        [0.   0.75 0.25]
     """
     check_floating(values=values)
     _check_support((), atoms=atoms)
     dtype, (values, atoms) = widen(values, atoms)
-    weights = _weights(values[..., None], atoms, rank=values.ndim + 2)
-    return weights[..., 0].astype(dtype)
+    return _shares(atoms, rank=values.ndim + 1)(values[..., None]).astype(dtype)
 
 
 def categorical_mean(*, probabilities: jax.Array, atoms: jax.Array) -> jax.Array:
@@ -231,26 +247,26 @@ def categorical_loss(
     )
 
 
-def _weights(atoms: jax.Array, target_atoms: jax.Array, *, rank: int) -> jax.Array:
-    """Shares of the mass at N atoms that go to M targets, [..., M, N]."""
+def _shares(target_atoms: jax.Array, *, rank: int) -> Callable[[jax.Array], jax.Array]:
+    """How mass at a place, [..., 1], is shared out to the targets, [..., M]."""
     # A descending support is an ascending one, seen in a mirror.
     direction = jnp.sign(target_atoms[..., -1:] - target_atoms[..., :1])
     targets = target_atoms * direction
     per_gap = 1.0 / jnp.diff(targets, axis=-1)
     # Outside the outermost targets there is nothing left after clipping.
     nothing = jnp.zeros_like(per_gap[..., :1])
-    above = jnp.concatenate([per_gap, nothing], axis=-1)
-    below = jnp.concatenate([nothing, per_gap], axis=-1)
+    above = _with_rank(jnp.concatenate([per_gap, nothing], axis=-1), rank)
+    below = _with_rank(jnp.concatenate([nothing, per_gap], axis=-1), rank)
+    direction, targets = _with_rank(direction, rank), _with_rank(targets, rank)
 
-    places = _with_rank(atoms, rank - 1) * _with_rank(direction, rank - 1)
-    lowest = _with_rank(targets[..., :1], rank - 1)
-    highest = _with_rank(targets[..., -1:], rank - 1)
-    places = jnp.clip(places, lowest, highest)[..., None, :]
-    targets, above, below = (
-        _with_rank(each, rank - 1)[..., None] for each in (targets, above, below)
-    )
-    distances = places - targets
-    return jnp.maximum(0.0, 1.0 - jnp.maximum(distances * above, -distances * below))
+    def share(place: jax.Array) -> jax.Array:
+        inside = jnp.clip(place * direction, targets[..., :1], targets[..., -1:])
+        distances = inside - targets
+        return jnp.maximum(
+            0.0, 1.0 - jnp.maximum(distances * above, -distances * below)
+        )
+
+    return share
 
 
 def _with_rank(array: jax.Array, rank: int) -> jax.Array:

@@ -149,6 +149,10 @@ def sac_target_entropy(action_shape: tuple[int, ...]) -> float:
     Source:
         Haarnoja et al. 2018, Soft actor-critic algorithms and applications, appendix
         D, arXiv:1812.05905.
+
+    Example:
+        >>> sac_target_entropy((3,))
+        -3.0
     """
     for length in action_shape:
         check_at_least(1, action_shape=length)

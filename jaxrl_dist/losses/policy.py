@@ -53,8 +53,7 @@ def clipped_surrogate_loss(
     Args:
         log_ratios: [...] log pi(a | x) - log pi_old(a | x), in nats; log rho.
         advantages: [...] reward units.
-        epsilon: how far the ratio may move for gain, above 0; an array [] if it is
-            annealed, whose value is not checked.
+        epsilon: how far the ratio may move for gain, above 0; [] if an array.
 
     Returns:
         [...] reward units; one number for each element, in the common type.
@@ -66,16 +65,22 @@ def clipped_surrogate_loss(
     Source:
         Schulman et al. 2017, Proximal policy optimization algorithms, equation 7,
         arXiv:1707.06347.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> print(
+        ...     losses.clipped_surrogate_loss(
+        ...         log_ratios=jnp.log(jnp.array([0.5, 2.0])),
+        ...         advantages=jnp.array([1.0, 1.0]),
+        ...         epsilon=0.25,
+        ...     )
+        ... )
+        [-0.5  -1.25]
     """
     check_floating(log_ratios=log_ratios, advantages=advantages)
     check_same_shape(log_ratios=log_ratios, advantages=advantages)
-    if not isinstance(epsilon, jax.Array):
-        check_above(0, epsilon=epsilon)
-    dtype, (log_ratios, advantages) = widen(log_ratios, advantages)
-    advantages = jax.lax.stop_gradient(advantages)
-    ratios = jnp.exp(log_ratios)
-    clipped = jnp.clip(ratios, 1.0 - epsilon, 1.0 + epsilon)
-    return -jnp.minimum(ratios * advantages, clipped * advantages).astype(dtype)
+    check_above(0, epsilon=epsilon)
+    return _surrogate_loss(log_ratios, advantages, epsilon, highest=jnp.inf)
 
 
 def clipped_value_loss(
@@ -135,8 +140,7 @@ def dual_clipped_surrogate_loss(
     Args:
         log_ratios: [...] log pi(a | x) - log pi_old(a | x), in nats; log rho.
         advantages: [...] reward units.
-        epsilon: how far the ratio may move for gain, above 0; an array [] if it is
-            annealed, whose value is not checked.
+        epsilon: how far the ratio may move for gain, above 0; [] if an array.
         dual_clip: the largest ratio that counts where A < 0, above 1.
 
     Returns:
@@ -150,13 +154,11 @@ def dual_clipped_surrogate_loss(
         Ye et al. 2020, Mastering complex control in MOBA games with deep reinforcement
         learning, equation 4, arXiv:1912.09729.
     """
+    check_floating(log_ratios=log_ratios, advantages=advantages)
+    check_same_shape(log_ratios=log_ratios, advantages=advantages)
+    check_above(0, epsilon=epsilon)
     check_above(1, dual_clip=dual_clip)
-    losses = clipped_surrogate_loss(
-        log_ratios=log_ratios, advantages=advantages, epsilon=epsilon
-    )
-    bounds = -dual_clip * jax.lax.stop_gradient(jnp.asarray(advantages))
-    bounds = jnp.where(bounds > 0.0, bounds, jnp.inf)
-    return jnp.minimum(losses, bounds.astype(losses.dtype))
+    return _surrogate_loss(log_ratios, advantages, epsilon, highest=dual_clip)
 
 
 def kl_penalized_loss(
@@ -288,3 +290,21 @@ def a2c_loss(
     squares = 0.5 * jnp.square(values - jax.lax.stop_gradient(targets))
     loss = policy + value_coefficient * squares - entropy_coefficient * entropies
     return loss.astype(dtype)
+
+
+def _surrogate_loss(
+    log_ratios: jax.Array,
+    advantages: jax.Array,
+    epsilon: float | jax.Array,
+    *,
+    highest: float,
+) -> jax.Array:
+    """The clipped surrogate, where `highest` bounds the ratio of bad actions."""
+    dtype, (log_ratios, advantages) = widen(log_ratios, advantages)
+    advantages = jax.lax.stop_gradient(advantages)
+    ratios = jnp.exp(log_ratios)
+    # The lesser of two products is a product with the lesser ratio where A > 0, and
+    # with the greater where A < 0: each has one bound that matters.
+    for_good = jnp.minimum(ratios, 1.0 + epsilon)
+    for_bad = jnp.clip(ratios, 1.0 - epsilon, highest)
+    return (-jnp.where(advantages > 0.0, for_good, for_bad) * advantages).astype(dtype)

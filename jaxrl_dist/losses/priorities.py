@@ -38,6 +38,11 @@ def sequence_priorities(
     Source:
         Kapturowski et al. 2019, Recurrent experience replay in distributed
         reinforcement learning, section 2.3.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> print(losses.sequence_priorities(errors=jnp.array([1.0, -3.0]), eta=0.5))
+        2.5
     """
     check_steps(errors=errors)
     check_in_range(0, 1, eta=eta)

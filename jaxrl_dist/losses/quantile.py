@@ -13,12 +13,9 @@ from jaxrl_dist.checks import (
     check_rank,
     check_shape,
 )
+from jaxrl_dist.losses.blocks import fold_columns
 from jaxrl_dist.losses.precision import widen
 from jaxrl_dist.losses.selection import select
-
-# Target quantiles per pass over the quantiles: enough to hide the pass's reads and
-# writes behind arithmetic, few enough to compile quickly.
-BLOCK = 16
 
 
 def quantile_midpoints(num_quantiles: int) -> jax.Array:
@@ -36,6 +33,11 @@ def quantile_midpoints(num_quantiles: int) -> jax.Array:
     Source:
         Dabney et al. 2018, Distributional reinforcement learning with quantile
         regression, lemma 2, arXiv:1710.10044.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> print(losses.quantile_midpoints(4))
+        [0.125 0.375 0.625 0.875]
     """
     check_at_least(1, num_quantiles=num_quantiles)
     return (jnp.arange(num_quantiles) + 0.5) / num_quantiles
@@ -215,21 +217,10 @@ def _loss_and_slopes(
             values = slopes * (errors - 0.5 * slopes)
         return sums[0] + weights * values, sums[1] - weights * slopes
 
-    def add_block(
-        sums: tuple[jax.Array, jax.Array], block: jax.Array
-    ) -> tuple[tuple[jax.Array, jax.Array], None]:
-        for target in block:
-            sums = add_target(sums, target)
-        return sums, None
-
-    num_targets = targets.shape[1]
-    num_blocks, _ = divmod(num_targets, BLOCK)
-    by_target = targets.T
-    whole = by_target[: num_blocks * BLOCK].reshape(num_blocks, BLOCK, -1)
     sums = (jnp.zeros_like(quantiles), jnp.zeros_like(quantiles))
-    sums, _ = jax.lax.scan(add_block, sums, whole)
-    sums, _ = add_block(sums, by_target[num_blocks * BLOCK :])
-    return jnp.sum(sums[0], axis=1) / num_targets, sums[1] / num_targets
+    values, slopes = fold_columns(add_target, sums, targets.T)
+    num_targets = targets.shape[1]
+    return jnp.sum(values, axis=1) / num_targets, slopes / num_targets
 
 
 def _flat(array: jax.Array) -> jax.Array:

@@ -34,13 +34,16 @@ def signed_hyperbolic(values: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
     Source:
         Pohlen et al. 2018, Observe and look further, proposition A.1,
         arXiv:1805.11593.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> print(losses.signed_hyperbolic(jnp.array([0.0, 3.0, -3.0])))
+        [ 0.     1.003 -1.003]
     """
     check_floating(values=values)
     check_at_least(0, epsilon=epsilon)
     dtype, (values,) = widen(values)
-    # sqrt(|x| + 1) - 1 is |x| / (sqrt(|x| + 1) + 1): near 0 nothing is subtracted.
-    scale = 1.0 / (jnp.sqrt(jnp.abs(values) + 1.0) + 1.0)
-    return (values * (scale + epsilon)).astype(dtype)
+    return _hyperbolic(values, epsilon).astype(dtype)
 
 
 def signed_parabolic(values: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
@@ -70,10 +73,7 @@ def signed_parabolic(values: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
     check_floating(values=values)
     check_at_least(0, epsilon=epsilon)
     dtype, (values,) = widen(values)
-    sizes = jnp.abs(values)
-    slope = 1.0 + 2.0 * epsilon
-    scale = 2.0 / (slope + jnp.sqrt(slope**2 + 4.0 * epsilon * sizes))
-    return (values * scale * (sizes * scale + 2.0)).astype(dtype)
+    return _parabolic(values, epsilon).astype(dtype)
 
 
 def rescaled_n_step_targets(
@@ -121,6 +121,7 @@ def rescaled_n_step_targets(
     check_floating(next_q_selector=next_q_selector)
     check_same_shape(next_q_values=next_q_values, next_q_selector=next_q_selector)
     check_rank(2, next_q_values=next_q_values)
+    check_floating(rewards=rewards, discounts=discounts)
     dtype, arrays = widen(rewards, discounts, next_q_values)
     rewards, discounts, next_q_values = jax.lax.stop_gradient(arrays)
     picked = jnp.argmax(next_q_selector, axis=-1)
@@ -133,3 +134,34 @@ def rescaled_n_step_targets(
         n=n,
     )
     return signed_hyperbolic(returns, epsilon=epsilon).astype(dtype)
+
+
+@jax.custom_jvp
+def _hyperbolic(values: jax.Array, epsilon: float) -> jax.Array:
+    # sqrt(|x| + 1) - 1 is |x| / (sqrt(|x| + 1) + 1): near 0 nothing is subtracted.
+    return values / (jnp.sqrt(jnp.abs(values) + 1.0) + 1.0) + epsilon * values
+
+
+@_hyperbolic.defjvp
+def _hyperbolic_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    values, epsilon = primals
+    slopes = 0.5 / jnp.sqrt(jnp.abs(values) + 1.0) + epsilon
+    return _hyperbolic(values, epsilon), slopes * tangents[0]
+
+
+@jax.custom_jvp
+def _parabolic(values: jax.Array, epsilon: float) -> jax.Array:
+    sizes = jnp.abs(values)
+    slope = 1.0 + 2.0 * epsilon
+    scale = 2.0 / (slope + jnp.sqrt(slope**2 + 4.0 * epsilon * sizes))
+    return values * scale * (sizes * scale + 2.0)
+
+
+@_parabolic.defjvp
+def _parabolic_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    values, epsilon = primals
+    sizes = jnp.abs(values)
+    slope = 1.0 + 2.0 * epsilon
+    root = jnp.sqrt(slope**2 + 4.0 * epsilon * sizes)
+    slopes = 2.0 * (2.0 * sizes / (slope + root) + 1.0) / root
+    return _parabolic(values, epsilon), slopes * tangents[0]

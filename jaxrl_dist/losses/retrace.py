@@ -130,6 +130,20 @@ def retrace(
     Source:
         Munos et al. 2016, Safe and efficient off-policy reinforcement learning,
         equation 9, arXiv:1606.02647.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> print(
+        ...     losses.retrace(
+        ...         q_values=jnp.array([5.0, 1.0]),
+        ...         next_state_values=jnp.array([2.0, 4.0]),
+        ...         rewards=jnp.array([1.0, 1.0]),
+        ...         discounts=jnp.array([0.5, 0.5]),
+        ...         log_ratios=jnp.log(jnp.array([1.0, 0.5])),
+        ...         lambda_=1.0,
+        ...     )
+        ... )
+        [2.5 3. ]
     """
     check_steps(q_values=q_values, log_ratios=log_ratios)
     check_in_range(0, 1, lambda_=lambda_)

@@ -5,7 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl_dist.checks import check_at_least, check_in_range, check_steps
+from jaxrl_dist.checks import (
+    check_at_least,
+    check_floating,
+    check_in_range,
+    check_shape,
+    check_steps,
+)
 from jaxrl_dist.losses.precision import widen
 from jaxrl_dist.losses.recurrence import (
     Method,
@@ -53,6 +59,8 @@ def discounted_returns(
         Sutton & Barto 2018, Reinforcement Learning, equation 3.9.
     """
     check_steps(rewards=rewards, discounts=discounts)
+    check_floating(bootstrap_value=bootstrap_value)
+    check_shape(jnp.shape(rewards)[1:], bootstrap_value=bootstrap_value)
     return linear_recurrence(
         increments=jnp.asarray(rewards),
         factors=jnp.asarray(discounts),
@@ -103,10 +111,11 @@ def lambda_returns(
     )
     check_in_range(0, 1, lambda_=lambda_)
     dtype, (rewards, discounts, next_values) = widen(rewards, discounts, next_values)
-    traces = cut_at_ends(jnp.full_like(discounts, lambda_), ends)
+    carried = cut_at_ends(discounts, ends)
     returns = linear_recurrence(
-        increments=rewards + discounts * (1.0 - traces) * next_values,
-        factors=discounts * traces,
+        increments=rewards + (discounts - lambda_ * carried) * next_values,
+        factors=carried,
+        scale=lambda_,
         initial=next_values[-1],
         method=method,
     )
@@ -203,6 +212,20 @@ def gae(
     Source:
         Schulman et al. 2016, High-dimensional continuous control using generalized
         advantage estimation, equation 16, arXiv:1506.02438.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> values = jnp.array([1.0, 2.0, 3.0, 0.0])
+        >>> estimates = losses.gae(
+        ...     rewards=jnp.array([0.0, 1.0, 0.0]),
+        ...     discounts=jnp.array([0.5, 0.0, 0.5]),
+        ...     ends=jnp.array([False, True, False]),
+        ...     values=values[:-1],
+        ...     next_values=values[1:],
+        ...     lambda_=1.0,
+        ... )
+        >>> print(estimates.advantages, estimates.targets)
+        [-0.5 -1.  -3. ] [0.5 1.  0. ]
     """
     check_steps(
         rewards=rewards,
@@ -216,7 +239,8 @@ def gae(
     rewards, discounts, values, next_values = jax.lax.stop_gradient(arrays)
     advantages = linear_recurrence(
         increments=rewards + discounts * next_values - values,
-        factors=cut_at_ends(discounts * lambda_, ends),
+        factors=cut_at_ends(discounts, ends),
+        scale=lambda_,
         initial=jnp.zeros_like(values[0]),
         method=method,
     )

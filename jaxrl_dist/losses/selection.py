@@ -21,7 +21,7 @@ def action_values(*, q_values: jax.Array, actions: jax.Array) -> jax.Array:
     Raises:
         ValueError: shapes do not agree, the values are not floating, the actions are
             not integers, or are out of range where their values are known. Inside
-            compiled code an action out of range reads 0.
+            compiled code an action of A or above reads nan.
 
     Source:
         Sutton & Barto 2018, Reinforcement Learning, section 3.5.
@@ -38,9 +38,6 @@ def action_values(*, q_values: jax.Array, actions: jax.Array) -> jax.Array:
 def select(values: jax.Array, indices: jax.Array, *, axis: int) -> jax.Array:
     """Takes one entry along an axis for each element: [..., A, ...], [...] to [...].
 
-    By a mask rather than a gather, whose gradient would be a scatter: a pass over all
-    A entries is cheaper than that for the few actions there are.
-
     Args:
         values: [..., A] or, with `axis` -2, [..., A, N].
         indices: [...] integers in [0, A).
@@ -49,7 +46,5 @@ def select(values: jax.Array, indices: jax.Array, *, axis: int) -> jax.Array:
     Returns:
         [...] or [..., N].
     """
-    trailing = tuple(range(-1, axis - 1, -1))
-    indices = jnp.expand_dims(indices, trailing)
-    numbers = jax.lax.broadcasted_iota(indices.dtype, values.shape, values.ndim + axis)
-    return jnp.sum(jnp.where(numbers == indices, values, 0.0), axis=axis)
+    indices = jnp.expand_dims(indices, tuple(range(axis, 0)))
+    return jnp.squeeze(jnp.take_along_axis(values, indices, axis=axis), axis=axis)

@@ -48,6 +48,11 @@ def td_errors(
 
     Source:
         Sutton & Barto 2018, Reinforcement Learning, equation 6.5.
+
+    Example:
+        >>> one, half, two = jnp.array(1.0), jnp.array(0.5), jnp.array(2.0)
+        >>> print(td_errors(values=two, rewards=one, discounts=half, next_values=one))
+        -0.5
     """
     check_floating(
         values=values, rewards=rewards, discounts=discounts, next_values=next_values
@@ -268,16 +273,8 @@ def finish_errors(
 ) -> jax.Array:
     """The error of the chosen action, given what its next state is worth.
 
-    Args:
-        q_values: [..., A] of the learner; the gradient flows into these only.
-        actions: [...] integers in [0, A).
-        rewards: [...] environment reward units.
-        discounts: [...] in [0, 1].
-        next_values: [...] in the type that sums are taken in.
-        next_dtype: type of the array that the next values were computed from.
-
-    Returns:
-        [...] reward units, in the common type of the arrays that the user gave.
+    The next values come in the type that sums are taken in; `next_dtype` is the type of
+    the array they were computed from, which decides about the type of the answer.
     """
     predictions = action_values(q_values=q_values, actions=actions)
     check_floating(rewards=rewards, discounts=discounts)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl_dist.checks import check_at_least, check_in_range, check_steps
+from jaxrl_dist.checks import check_at_least, check_in_range, check_steps, is_known
 from jaxrl_dist.losses.precision import widen
 from jaxrl_dist.losses.recurrence import (
     Method,
@@ -75,6 +75,18 @@ def vtrace(
         Espeholt et al. 2018, IMPALA, equation 1, remark 2 and section 4.2,
         arXiv:1802.01561. Lambda in q is not in the paper: it mixes as in a
         lambda-return, so that lambda 0 leaves a one-step advantage.
+
+    Example:
+        >>> from jaxrl_dist import losses
+        >>> estimates = losses.vtrace(
+        ...     rewards=jnp.array([1.0, 1.0]),
+        ...     discounts=jnp.array([0.5, 0.5]),
+        ...     values=jnp.array([0.0, 2.0]),
+        ...     next_values=jnp.array([2.0, 4.0]),
+        ...     log_ratios=jnp.log(jnp.array([2.0, 0.5])),
+        ... )
+        >>> print(estimates.targets, estimates.advantages)
+        [2.25 2.5 ] [2.25 0.5 ]
     """
     return leaky_vtrace(
         rewards=rewards,
@@ -158,21 +170,33 @@ def leaky_vtrace(
     rewards, discounts, values, next_values, log_ratios = jax.lax.stop_gradient(arrays)
     ratios = jnp.exp(log_ratios)
     errors = rewards + discounts * next_values - values
-    carried = cut_at_ends(discounts * lambda_, ends)
+    carried = cut_at_ends(discounts, ends)
     none = jnp.zeros_like(values[0])
     corrections = linear_recurrence(
         increments=_leak(ratios, cap=clip_rho, alpha=alpha_rho) * errors,
         factors=carried * _leak(ratios, cap=clip_c, alpha=alpha_c),
+        scale=lambda_,
         initial=none,
         method=method,
     )
-    later = shift_back(corrections, last=none)
-    advantages = jnp.minimum(clip_pg_rho, ratios) * (errors + carried * later)
+    if _are_equal(clip_rho, clip_c, clip_pg_rho) and _are_equal(alpha_rho, alpha_c, 1):
+        # One weight for everything: the formulas of both results coincide.
+        advantages = corrections
+    else:
+        later = shift_back(corrections, last=none)
+        weights = jnp.minimum(clip_pg_rho, ratios)
+        advantages = weights * (errors + lambda_ * carried * later)
     targets = values + corrections
     return VTrace(targets.astype(dtype), advantages.astype(dtype))
 
 
 def _leak(ratios: jax.Array, *, cap: float, alpha: float) -> jax.Array:
     capped = jnp.minimum(cap, ratios)
-    # Without a leak, 0 times a ratio of inf would be no number.
-    return jnp.where(alpha == 1.0, capped, alpha * capped + (1.0 - alpha) * ratios)
+    if _are_equal(alpha, 1):
+        return capped
+    return alpha * capped + (1.0 - alpha) * ratios
+
+
+def _are_equal(*settings: float) -> bool:
+    """Whether settings are known, and the same."""
+    return all(is_known(each) and each == settings[0] for each in settings)

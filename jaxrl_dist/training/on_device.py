@@ -70,7 +70,7 @@ class TrainState(NamedTuple):
 class Report(NamedTuple):
     """What a number of updates did."""
 
-    metrics: dict[str, jax.Array]  # name to [], means over the updates
+    metrics: dict[str, Any]  # name to [], means over the updates
     episodes: statistics.EpisodeSums
     finite: jax.Array  # [] bool; nothing of the agent is NaN or infinite
 
@@ -191,7 +191,7 @@ class OnDevice(NamedTuple):
 
     init: Callable  # (first seed) to TrainState
     train: Any  # (TrainState, num_updates []) to (TrainState, Report); the state is
-    # donated; can be compiled ahead, by `train.lower(...).compile()`
+    # donated; can be compiled ahead, by `devices.trace`
 
 
 def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnDevice:
@@ -217,10 +217,12 @@ def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnD
         states, keys = jax.lax.map(one_seed, first_seed + jnp.arange(num_seeds))
         return states, keys.swapaxes(0, 1)
 
+    begin = jax.jit(agents_and_keys)
+    start = over_seeds(lambda *x: init(setting, *x), num_seeds)
+    start = devices.compile_for(num_devices, start, in_axes=(None, 0))
+
     def init_all(first_seed: int) -> TrainState:
-        states, keys = jax.jit(agents_and_keys)(first_seed)
-        start = over_seeds(lambda *x: init(setting, *x), num_seeds)
-        return devices.compile_for(num_devices, start, in_axes=(None, 0))(states, keys)
+        return start(*begin(first_seed))
 
     def train_all(state: TrainState, num_updates: jax.Array) -> tuple:
         one = over_seeds(lambda state: train(setting, state, num_updates), num_seeds)

@@ -113,6 +113,6 @@ def _learner_metrics(report: Report) -> dict[str, np.ndarray]:
     return {f"learner/{name}": report.metrics[name] for name in names}
 
 
-def _by_seed(values: np.ndarray) -> Any:
+def _by_seed(values: Any) -> Any:
     """One number for one seed, else one for each."""
     return float(values[0]) if len(values) == 1 else values

@@ -83,6 +83,14 @@ def test_a_random_rollout_keeps_to_the_spec(name):
     check_rows(make_gymnax_environment(name))
 
 
+def test_an_observation_with_random_parts_is_not_made_from_the_state():
+    environment = make_gymnax_environment("UmbrellaChain-bsuite", {"n_distractor": 20})
+    check_rows(environment)
+    rows, _ = random_rows(batch(environment), 5, 2)
+    distractors = np.asarray(rows.observation[..., 3:]).reshape(-1, 20)
+    assert len(np.unique(distractors, axis=0)) == len(distractors)
+
+
 @pytest.mark.parametrize("name", ["Breakout-MinAtar", "Catch-bsuite", "DeepSea-bsuite"])
 def test_small_observations_are_exactly_those_of_gymnax(name):
     environment, params = gymnax.make(name)

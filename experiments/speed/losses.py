@@ -1,0 +1,88 @@
+"""Times the losses against rlax under `vmap`, in one process, taking turns.
+
+    python -m experiments.speed.losses
+    python -m experiments.speed.losses --only vtrace
+
+Every figure is a median; "ratio" is rlax's time over ours, so above 1 is faster. With
+"gradient", value and gradient of the mean are timed together. Results: RESULTS.md.
+"""
+
+import argparse
+import functools
+import platform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rlax
+
+from experiments.speed import loss_contests
+from experiments.speed.turns import Contest, time_in_turns, with_gradient
+from jaxrl_dist import losses
+
+
+def method_contests() -> list[Contest]:
+    """Both ways to solve the recurrence; the second stands where rlax does."""
+    contests = []
+    for num_steps in (20, 100, 1000):
+        rng = np.random.default_rng(0)
+        increments, factors = jnp.asarray(
+            rng.uniform(-1, 1, size=(2, num_steps, 64)), jnp.float32
+        )
+
+        def solve(increments, factors, method):
+            return losses.linear_recurrence(
+                increments=increments,
+                factors=factors,
+                initial=jnp.zeros(64),
+                method=method,
+            )
+
+        contests.append(
+            Contest(
+                "scan, and associative in place of rlax",
+                f"T={num_steps} B=64",
+                functools.partial(solve, method="scan"),
+                functools.partial(solve, method="associative"),
+                (increments, factors),
+            )
+        )
+    return contests
+
+
+def main() -> None:
+    """Runs all contests, or those of one name, and prints a table."""
+    # Otherwise handing a small program to another thread takes longer than it runs.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    parser = argparse.ArgumentParser(description="Times the losses against rlax.")
+    parser.add_argument("--only", help="part of a loss's name")
+    only = parser.parse_args().only
+    device = jax.devices()[0]
+    print(
+        f"jax {jax.__version__}, rlax {rlax.__version__}, {device.device_kind}, "
+        f"{platform.machine()}, Python {platform.python_version()}\n"
+    )
+    print("| loss | sizes | ours, ms | rlax, ms | ratio | with gradient: | | |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    contests = (
+        loss_contests.trajectory_contests()
+        + loss_contests.quantile_contests()
+        + loss_contests.value_contests()
+        + loss_contests.policy_contests()
+        + method_contests()
+    )
+    for contest in contests:
+        if only and only not in contest.name:
+            continue
+        cells = [contest.name, contest.sizes]
+        for change in (lambda function: function, with_gradient):
+            figures = time_in_turns(
+                change(contest.ours), change(contest.theirs), contest.arguments
+            )
+            cells += [f"{figures.ours:.3f}", f"{figures.theirs:.3f}"]
+            cells.append(f"{figures.theirs / figures.ours:.2f}")
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

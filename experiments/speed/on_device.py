@@ -1,0 +1,267 @@
+"""Steps per second of on-device PPO, beside PureJaxRL's `ppo.py` at its own settings.
+
+Both train two 2x64 tanh networks with 128 steps, 4 epochs and 4 minibatches. Each runs
+in a process of its own, as its users would start it. They compile before the clock
+starts, then train in turns, one while the other waits; the ratio is that of medians.
+
+    python -m experiments.speed.on_device --peer <checkout of PureJaxRL>/purejaxrl
+    python -m experiments.speed.on_device --num-envs 1 64 4096 --num-seeds 1 256
+
+Without `--peer` only our own figures are printed. PureJaxRL was written for gymnax
+0.0.x: the peer's process wraps gymnax in gymnax's own adapter for the old interface,
+and leaves the rest as it is.
+"""
+
+import dataclasses
+import json
+import resource
+import select
+import statistics
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import tyro
+
+from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.distribution import devices
+from jaxrl_dist.environments.build import EnvironmentConfig
+from jaxrl_dist.experiment import Budget, Experiment, build_run, compile_plan, plan
+from jaxrl_dist.networks.build import ActorCriticConfig
+from jaxrl_dist.training.on_device import OnDeviceConfig
+
+ROLLOUT_STEPS = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What to measure.
+
+    Attributes:
+        environments: gymnax names.
+        num_envs: environments side by side; a row of the table each.
+        num_seeds: independent runs side by side; a row of the table each.
+        total_steps: environment steps of a timed run and seed, at least one update.
+        rounds: timed runs of each, in turns.
+        peer: folder that holds PureJaxRL's ppo.py; None measures ours alone.
+        timeout_seconds: deadline of every answer of a process.
+    """
+
+    environments: tuple[str, ...] = ("CartPole-v1",)
+    num_envs: tuple[int, ...] = (4, 64, 512)
+    num_seeds: tuple[int, ...] = (1,)
+    total_steps: int = 500_000
+    rounds: int = 7
+    peer: str | None = None
+    timeout_seconds: float = 900.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One row of the table, for one of the two."""
+
+    environment: str
+    num_envs: int
+    num_seeds: int
+    total_steps: int
+    peer: str | None  # folder of PureJaxRL; None for ours
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of one timed run."""
+        return max(1, self.total_steps // (self.num_envs * ROLLOUT_STEPS))
+
+    @property
+    def rows(self) -> int:
+        """Environment steps of one timed run, over all seeds."""
+        return self.num_updates * self.num_envs * ROLLOUT_STEPS * self.num_seeds
+
+
+def prepare_ours(case: Case) -> Callable[[], float]:
+    """Compiles our PPO.
+
+    Returns:
+        A function that trains once from the start, and answers how many steps it took:
+        transitions, an episode's last row is none.
+    """
+    experiment = Experiment(
+        environment=EnvironmentConfig(case.environment, num_envs=case.num_envs),
+        network=ActorCriticConfig(torso="mlp"),
+        agent=PPOConfig(),
+        runtime=OnDeviceConfig(rollout_steps=ROLLOUT_STEPS),
+        budget=Budget(
+            total_steps=case.num_updates * case.num_envs * ROLLOUT_STEPS, evaluations=1
+        ),
+        num_seeds=case.num_seeds,
+    )
+    devices.use_all_cores()
+    built = plan(experiment)
+    run, compiled = build_run(experiment, built), compile_plan(experiment, built)
+
+    def train() -> float:
+        state = jax.block_until_ready(run.init(experiment.seed))
+        started = time.perf_counter()
+        _, report = compiled.functions.train(state, case.num_updates)
+        steps = int(jax.device_get(report.episodes.num_steps).sum())
+        return steps / (time.perf_counter() - started)
+
+    return train
+
+
+def prepare_peer(case: Case) -> Callable[[], float]:
+    """Compiles PureJaxRL's PPO; the same answer, though it counts every row."""
+    import gymnax
+    from gymnax.wrappers.compat import LegacyStepAPIWrapper
+
+    # It imports two other simulators, which are not needed here and not installed.
+    for name in ("brax", "brax.envs", "brax.envs.wrappers", "navix"):
+        sys.modules[name] = types.ModuleType(name)
+    training: Any = types.ModuleType("brax.envs.wrappers.training")
+    training.EpisodeWrapper = training.AutoResetWrapper = None
+    sys.modules[training.__name__] = training
+    sys.modules["brax"].envs = sys.modules["brax.envs"]  # type: ignore[attr-defined]
+
+    make = gymnax.make
+
+    def make_as_before(name: str) -> tuple[Any, Any]:
+        environment, parameters = make(name)
+        return LegacyStepAPIWrapper(environment), parameters
+
+    gymnax.make = make_as_before
+    sys.path.insert(0, str(case.peer))
+    ppo: Any = __import__("ppo")
+    settings = {
+        "LR": 2.5e-4,
+        "NUM_ENVS": case.num_envs,
+        "NUM_STEPS": ROLLOUT_STEPS,
+        "TOTAL_TIMESTEPS": case.rows // case.num_seeds,
+        "UPDATE_EPOCHS": 4,
+        "NUM_MINIBATCHES": 4,
+        "GAMMA": 0.99,
+        "GAE_LAMBDA": 0.95,
+        "CLIP_EPS": 0.2,
+        "ENT_COEF": 0.01,
+        "VF_COEF": 0.5,
+        "MAX_GRAD_NORM": 0.5,
+        "ACTIVATION": "tanh",
+        "ENV_NAME": case.environment,
+        "ANNEAL_LR": True,
+        "DEBUG": False,
+    }
+    keys = jax.random.split(jax.random.key(0), case.num_seeds)
+    function, argument = ppo.make_train(settings), keys[0]
+    if case.num_seeds > 1:
+        function, argument = jax.vmap(function), keys
+    program = jax.jit(function).lower(argument).compile()
+
+    def train() -> float:
+        started = time.perf_counter()
+        jax.block_until_ready(program(argument))
+        return case.rows / (time.perf_counter() - started)
+
+    return train
+
+
+def work() -> None:
+    """What a worker does: compile the case it is sent, train once for every line."""
+    case = Case(**json.loads(sys.stdin.readline()))
+    started = time.perf_counter()
+    train = prepare_peer(case) if case.peer else prepare_ours(case)
+    compile_seconds = time.perf_counter() - started
+    train()  # the first run touches memory for the first time
+    print(json.dumps({"compile_seconds": compile_seconds}), flush=True)
+    for _ in sys.stdin:
+        answer = {"steps_per_second": train(), "memory_gib": peak_memory_gib()}
+        print(json.dumps(answer), flush=True)
+
+
+def peak_memory_gib() -> float:
+    """Most memory used so far: of the accelerator, or of the process on a CPU."""
+    used = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in used:
+        return used["peak_bytes_in_use"] / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+class Worker:
+    """A process that runs `work`."""
+
+    def __init__(self, case: Case, timeout_seconds: float) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.speed.on_device", "--work"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.compile_seconds = self.ask(dataclasses.asdict(case))["compile_seconds"]
+
+    def ask(self, question: Any = None) -> dict[str, float]:
+        """Sends a line and waits for the answer, until the deadline."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None and stdout is not None  # both are pipes
+        stdin.write(json.dumps(question).encode() + b"\n")
+        stdin.flush()
+        ready, _, _ = select.select([stdout], [], [], self.timeout_seconds)
+        line = stdout.readline() if ready else b""
+        if not line:
+            self.close()
+            raise SystemExit(f"no answer within {self.timeout_seconds} s, or it failed")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.kill()
+        self.process.wait()
+
+
+def measure(case: Case, arguments: Arguments) -> str:
+    """Measures one row of the table, ours and the peer's in turns."""
+    cases = [case]
+    if arguments.peer:
+        cases.append(dataclasses.replace(case, peer=arguments.peer))
+    workers = [Worker(each, arguments.timeout_seconds) for each in cases]
+    try:
+        rounds = [[worker.ask() for worker in workers] for _ in range(arguments.rounds)]
+    finally:
+        for worker in workers:
+            worker.close()
+    speeds = [
+        statistics.median(answers[index]["steps_per_second"] for answers in rounds)
+        for index in range(len(workers))
+    ]
+    cells = [case.environment, str(case.num_envs), str(case.num_seeds)]
+    for index, (worker, speed) in enumerate(zip(workers, speeds, strict=True)):
+        memory = rounds[-1][index]["memory_gib"]
+        cells += [f"{speed:,.0f}", f"{worker.compile_seconds:.1f}", f"{memory:.2f}"]
+    if arguments.peer:
+        pairs = [a["steps_per_second"] / b["steps_per_second"] for a, b in rounds]
+        spread = f"{min(pairs):.2f} to {max(pairs):.2f}"
+        cells.append(f"{speeds[0] / speeds[1]:.2f} ({spread})")
+    return "| " + " | ".join(cells) + " |"
+
+
+def main(arguments: Arguments) -> None:
+    """Prints the table, a row as soon as it is measured."""
+    head = ["environment", "environments", "seeds"]
+    for who in ("ours", "peer")[: 2 if arguments.peer else 1]:
+        head += [f"{who}, steps/s", "compile, s", "memory, GiB"]
+    head += ["ratio (of single rounds)"] if arguments.peer else []
+    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head), flush=True)
+    for environment in arguments.environments:
+        for num_envs in arguments.num_envs:
+            for num_seeds in arguments.num_seeds:
+                case = Case(
+                    environment, num_envs, num_seeds, arguments.total_steps, None
+                )
+                print(measure(case, arguments), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--work"]:
+        work()
+    else:
+        main(tyro.cli(Arguments, description=__doc__))

@@ -1,0 +1,178 @@
+"""Breaks the losses in small ways, one at a time, and counts what the tests notice.
+
+    make mutants
+    python -m tests.losses.mutate --only vtrace
+
+A mutant is one file with one operator, number, comparison or call changed. Each is
+tested in a process of its own, forked from one that has imported JAX but not used it.
+Fewer than 95% noticed is a failure. The survivors are explained in MUTANTS.md.
+"""
+
+import argparse
+import ast
+import importlib.abc
+import importlib.util
+import os
+import pathlib
+import random
+import sys
+import tempfile
+import time
+
+import hypothesis  # noqa: F401  imported once here, not once per mutant
+import jax
+import pytest
+
+from tests.losses.mutants import Mutant, mutants_of
+
+TESTS = pathlib.Path(__file__).parent
+PACKAGE = TESTS.parent.parent / "jaxrl_dist" / "losses"
+TIMEOUT_SECONDS = 900
+GOAL = 0.95
+
+# Which tests know a file's own facts; what holds of all losses is tried after them.
+OWN_TESTS = {
+    "blocks": ["blocks", "quantile"],
+    "selection": ["selection", "td"],
+}
+# Of what holds of all losses, what is tried where a file serves others.
+ALL_TESTS = {
+    "blocks": ["categorical_projection"],
+    "precision": ["vtrace", "entropy"],
+    "recurrence": ["linear_recurrence", "n_step_returns", "vtrace"],
+    "selection": ["double_q_errors", "categorical_loss"],
+}
+
+
+# Files as they are: every test must pass, or what fails for a mutant means nothing.
+BLOCKS = ast.parse((PACKAGE / "blocks.py").read_text())
+UNCHANGED = Mutant("blocks", "", 1, "nothing", BLOCKS)
+
+
+class Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports the mutant in place of the file it was made from."""
+
+    def __init__(self, mutant: Mutant):
+        self.name = f"jaxrl_dist.losses.{mutant.module}"
+        self.path = PACKAGE / f"{mutant.module}.py"
+        self.tree = mutant.tree
+
+    def find_spec(self, fullname, path, target=None):
+        """Answers for one module only."""
+        if fullname != self.name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self.path, loader=self)
+
+    def exec_module(self, module):
+        """Runs the changed tree."""
+        exec(compile(self.tree, str(self.path), "exec"), module.__dict__)
+
+
+def selections(mutant: Mutant) -> list[list[str]]:
+    """Which tests to run, those most likely to notice first."""
+    if mutant is UNCHANGED:
+        others = {"mutate", "test_against_rlax", "test_import", "test_documentation"}
+        files = [path for path in TESTS.glob("test_*.py") if path.stem not in others]
+        return [[str(path) for path in files]]
+    own = OWN_TESTS.get(mutant.module, [mutant.module])
+    public = {
+        node.name
+        for node in ast.parse((PACKAGE / f"{mutant.module}.py").read_text()).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    }
+    names = ALL_TESTS.get(mutant.module) or sorted({mutant.function} & public or public)
+    return [
+        [str(TESTS / f"test_{name}.py") for name in own],
+        [str(TESTS / "test_all_losses.py"), "-k", " or ".join(names)],
+    ]
+
+
+def is_noticed(mutant: Mutant) -> bool:
+    """Runs the tests on a mutant, in this process, which is good for nothing after."""
+    sys.meta_path.insert(0, Importer(mutant))
+    options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-m", "not slow"]
+    options.append("--assert=plain")  # nothing is read of it, and it takes time
+    return any(pytest.main([*chosen, *options]) != 0 for chosen in selections(mutant))
+
+
+def start(mutant: Mutant) -> int:
+    """Tests a mutant in a new process, silently; exit status 1 if it was noticed."""
+    process = os.fork()
+    if process == 0:
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        try:
+            noticed = is_noticed(mutant)
+        except BaseException:
+            noticed = True
+        os._exit(int(noticed))
+    return process
+
+
+def run(mutants: list[Mutant], processes: int) -> list[Mutant]:
+    """Tests all mutants, several at a time, and returns the survivors."""
+    waiting, running, survivors = list(reversed(mutants)), {}, []
+    while waiting or running:
+        while waiting and len(running) < processes:
+            mutant = waiting.pop()
+            running[start(mutant)] = (mutant, time.monotonic())
+        for process, (mutant, started) in list(running.items()):
+            finished, status = os.waitpid(process, os.WNOHANG)
+            if not finished and time.monotonic() - started > TIMEOUT_SECONDS:
+                os.kill(process, 9)  # an endless loop is noticed by whoever waits
+                os.waitpid(process, 0)
+            elif not finished:
+                continue
+            elif status == 0:
+                survivors.append(mutant)
+                print(describe(mutant), flush=True)
+            del running[process]
+            done = len(mutants) - len(waiting) - len(running)
+            if done % 50 == 0:
+                print(f"  {done} of {len(mutants)}", flush=True)
+        time.sleep(0.02)
+    return survivors
+
+
+def describe(mutant: Mutant) -> str:
+    """Where a mutant is and what it changes."""
+    line = (PACKAGE / f"{mutant.module}.py").read_text().splitlines()[mutant.line - 1]
+    return f"{mutant.module}.py:{mutant.line} {mutant.change}: {line.strip()}"
+
+
+def main() -> int:
+    """Tests all mutants, or those of some files, and reports."""
+    parser = argparse.ArgumentParser(description="Tests the tests of the losses.")
+    parser.add_argument("--only", nargs="*", help="names of files, without .py")
+    parser.add_argument("--processes", type=int, default=2, help="at the same time")
+    arguments = parser.parse_args()
+    only = arguments.only
+    files = [
+        path
+        for path in sorted(PACKAGE.glob("*.py"))
+        if path.stem != "__init__" and (not only or path.stem in only)
+    ]
+    mutants = [mutant for path in files for mutant in mutants_of(path)]
+    # In an order of its own, so that a run that is cut short is a fair sample.
+    random.Random(0).shuffle(mutants)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    with tempfile.TemporaryDirectory() as cache:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        began = time.monotonic()
+        survivors = run([UNCHANGED, *mutants], arguments.processes)
+    if UNCHANGED not in survivors:
+        sys.exit("the tests fail without any change")
+    survivors.remove(UNCHANGED)
+    killed = len(mutants) - len(survivors)
+    print(
+        f"{killed} of {len(mutants)} mutants noticed ({killed / len(mutants):.1%}) "
+        f"in {time.monotonic() - began:.0f} s; survivors above"
+    )
+    return int(killed < GOAL * len(mutants))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
