@@ -1,6 +1,6 @@
 """What V-trace is worth: IMPALA with actors far behind, corrected and not.
 
-CartPole-v1 with actors whose parameters are 32 updates old, trained twice with the same
+CartPole-v1 with actors whose parameters are 64 updates old, trained twice with the same
 seeds: with V-trace's ratios, and with all ratios fixed to 1, as if the experience were
 the learner's own. Target: the first solves the task, the second is clearly worse.
 Measured: RESULTS.md.
@@ -24,7 +24,7 @@ def experiment() -> Experiment:
     """Describes the corrected run; nothing is built until it starts."""
     return dataclasses.replace(
         cartpole_impala.experiment(),
-        runtime=OnDeviceConfig(rollout_steps=20, policy_lag_updates=32),
+        runtime=OnDeviceConfig(rollout_steps=20, policy_lag_updates=64),
         num_seeds=5,
     )
 
