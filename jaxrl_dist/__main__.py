@@ -72,7 +72,7 @@ class Evaluate:
             f"{named.name}, {named.experiment.environment.name}, "
             f"step {restored.step:,}, {'sampled' if self.sampled else 'greedy'}"
         )
-        rows = [("", "episodes", "mean", "std", "min", "max")]
+        rows: list[tuple[str, ...]] = [("", "episodes", "mean", "std", "min", "max")]
         if len(returns) > 1:
             first = named.experiment.seed
             rows += [_row(f"seed {first + i}", x) for i, x in enumerate(returns)]

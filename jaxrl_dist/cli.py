@@ -239,7 +239,7 @@ def prepare(num_devices: int | None = None) -> None:
 def report(summary: Summary, folder: Path) -> None:
     """Says in a few lines how a run ended."""
     print(
-        f"{summary.env_steps:,} environment steps: compiled in "
+        f"\n{summary.env_steps:,} environment steps: compiled in "
         f"{summary.compile_seconds:.1f} s, trained in {summary.train_seconds:.1f} s "
         f"({summary.steps_per_second:,.0f} steps/s); "
         f"{summary.wall_seconds:.1f} s in all"

@@ -177,17 +177,22 @@ class PriorityUpdater:
                 count, self._num_waiting = self._num_waiting, 0
                 self._busy = True
             try:
-                self._send(batch)
-                self._sent += count
-                self._calls += 1
-            except (UnavailableError, DeadlineError):
-                self._dropped += count
-                self._connection.wait_for_server(self._stopped)
+                self._send(batch, count)
             except ReverbError as error:
                 self._error = error
                 self._stopped.set()
 
-    def _send(self, batch: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    def _send(self, batch: list[tuple[np.ndarray, np.ndarray]], count: int) -> None:
+        """Sends what has come together; drops it and waits if the server is lost."""
         keys, values = map(np.concatenate, zip(*batch, strict=True))
         request = encode_mutation(self._table, keys, values, _NO_KEYS)
-        self._connection.call("MutatePriorities", request, wire.Empty, self._timeout)
+        try:
+            self._connection.call(
+                "MutatePriorities", request, wire.Empty, self._timeout
+            )
+        except (UnavailableError, DeadlineError):
+            self._dropped += count
+            self._connection.wait_for_server(self._stopped)
+        else:
+            self._sent += count
+            self._calls += 1

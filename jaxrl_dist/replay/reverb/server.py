@@ -126,7 +126,7 @@ class Server:
         python = environment.prepare(self._log)
         deadline = time.monotonic() + self._config.start_timeout_seconds
         process = subprocess.Popen(
-            [python, "-I", str(environment.SCRIPT)],
+            [python, "-I", "-B", str(environment.SCRIPT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

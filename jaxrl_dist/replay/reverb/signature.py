@@ -147,10 +147,6 @@ class Signature:
             raise ProtocolError(f"a table's signature is unusable: {error}") from error
 
 
-def _is_namedtuple(value: Any) -> bool:
-    return isinstance(value, tuple) and hasattr(value, "_fields")
-
-
 def _array(spec: ArraySpec | ColumnSpec, path: str) -> _Node:
     dtype_number(spec.dtype)
     for size in spec.shape:
@@ -172,8 +168,8 @@ def _read(
     if isinstance(value, dict):
         names = tuple(sorted(value))
         return _Node("dict", names, tuple(read(name, value[name]) for name in names))
-    if _is_namedtuple(value):
-        fields = value._fields
+    fields = getattr(value, "_fields", None)
+    if isinstance(value, tuple) and fields is not None:
         parts = tuple(read(name, getattr(value, name)) for name in fields)
         return _Node("namedtuple", fields, parts, type(value))
     if isinstance(value, (tuple, list)):
