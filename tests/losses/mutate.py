@@ -38,6 +38,8 @@ NOTICED, SURVIVED, DIED = b"n", b"s", b""
 OPTIONS = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-m", "not slow"]
 # The settings of conftest.py are made once, below; assertions need not be explained.
 OPTIONS += ["--noconftest", "--assert=plain"]
+# Which collects garbage five times per run, longer than most tests take.
+OPTIONS += ["-p", "no:unraisableexception", "-p", "no:threadexception"]
 
 # Which tests know a file's own facts; what holds of all losses is tried after them.
 OWN_TESTS = {
