@@ -48,18 +48,24 @@ class Command:
     resume: Path | None = None
 
 
-def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> None:
+def main(
+    experiment: Experiment,
+    arguments: Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+) -> None:
     """Runs an experiment as the command line says.
 
     Args:
         experiment: the settings where the command line says nothing.
         arguments: of the command line; None for this process's own.
+        name: of the experiment; None for that of the module that is being run.
 
     Raises:
         SystemExit: with the status that this module's docstring says, other than 0.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    named = NamedExperiment(_module_name(), experiment)
+    named = NamedExperiment(name or _module_name(), experiment)
     with_one_line(lambda: _run(named, arguments))
 
 
@@ -124,11 +130,17 @@ def parse(command: Any, arguments: Sequence[str], **options: Any) -> Any:
 
 def _one_line(box: str) -> str:
     """Takes the message out of the box that tyro draws around it, and help below it."""
-    rows = [row.strip("│ ") for row in box.splitlines() if row.startswith("│")]
-    rule = next((i for i, row in enumerate(rows) if row.startswith("─")), len(rows))
-    message = " ".join(rows[:rule]).removeprefix("Error parsing ")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours, on a terminal
+    # The first row is a title. Rules, of one sign or another, divide the others.
+    rows = [row.strip("│╰╯ ") for row in plain.splitlines()[1:]]
+    rules = [i for i, row in enumerate(rows) if not row.strip("─-")]
+    first = 1 if rules[:1] == [0] else 0
+    rule = next((i for i in rules if i > first), len(rows))
+    message = " ".join(rows[first:rule]).removeprefix("Error parsing ")
     # A setting, and not a flag: a configuration refused it, and says what would do.
-    message = re.sub(r"^(?:experiment\.)?([a-z][\w.]*): ", r"\1.", message)
+    message = re.sub(
+        r"^(?:experiment\.|__tyro-dummy-inner__\.)?([a-z][\w.]*): ", r"\1.", message
+    )
     flag = message.partition(":")[0]
     form = next((row for row in rows[rule:] if row.startswith(f"{flag} ")), "")
     return f"{message}; expected {form}" if form else message
@@ -227,7 +239,7 @@ def prepare(num_devices: int | None = None) -> None:
 def report(summary: Summary, folder: Path) -> None:
     """Says in a few lines how a run ended."""
     print(
-        f"{summary.env_steps:,} environment steps: compiled in "
+        f"\n{summary.env_steps:,} environment steps: compiled in "
         f"{summary.compile_seconds:.1f} s, trained in {summary.train_seconds:.1f} s "
         f"({summary.steps_per_second:,.0f} steps/s); "
         f"{summary.wall_seconds:.1f} s in all"

@@ -23,7 +23,7 @@ ROWS = (
     {"distribution", "evaluation"},
     {"training"},
     {"experiment"},
-    {"saved_runs"},
+    {"saved_runs", "listing"},
     {"runs"},
     {"cli"},
     {"__main__"},

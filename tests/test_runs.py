@@ -69,7 +69,7 @@ def assert_equal_but_for_speed(rows: list[dict], expected: list[dict]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def compilation_cache(tmp_path_factory) -> Iterator[None]:
-    """Keeps compiled programs, as the command line does; compiling takes long."""
+    """Keeps compiled programs, as the command line does; compiling takes longest."""
     folder = tmp_path_factory.mktemp("cache")
     use_compilation_cache({"XDG_CACHE_HOME": str(folder)})
     yield

@@ -3,9 +3,10 @@
     make mutants
     python -m tests.losses.mutate --only vtrace
 
-A mutant is one file with one operator, number, comparison or call changed. Each is
-tested in a process of its own, forked from one that has imported JAX but not used it.
-Fewer than 95% noticed is a failure. The survivors are explained in MUTANTS.md.
+A mutant is one file with one operator, number, comparison or call changed. Workers
+test them one after the other, each time importing the losses and their tests anew;
+they are forked from a process that has imported JAX but not used it. Fewer than 95%
+noticed is a failure. The survivors are explained in MUTANTS.md.
 """
 
 import argparse
@@ -14,9 +15,13 @@ import importlib.abc
 import importlib.util
 import os
 import pathlib
+import random
+import select
+import signal
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 import hypothesis  # noqa: F401  imported once here, not once per mutant
 import jax
@@ -28,6 +33,11 @@ TESTS = pathlib.Path(__file__).parent
 PACKAGE = TESTS.parent.parent / "jaxrl_dist" / "losses"
 TIMEOUT_SECONDS = 900
 GOAL = 0.95
+BATCH = 25  # mutants for one worker: what it compiled for one serves the next
+NOTICED, SURVIVED, DIED = b"n", b"s", b""
+OPTIONS = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-m", "not slow"]
+# The settings of conftest.py are made once, below; assertions need not be explained.
+OPTIONS += ["--noconftest", "--assert=plain"]
 
 # Which tests know a file's own facts; what holds of all losses is tried after them.
 OWN_TESTS = {
@@ -87,51 +97,92 @@ def selections(mutant: Mutant) -> list[list[str]]:
 
 
 def is_noticed(mutant: Mutant) -> bool:
-    """Runs the tests on a mutant, in this process, which is good for nothing after."""
-    sys.meta_path.insert(0, Importer(mutant))
-    options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-m", "not slow"]
-    options.append("--assert=plain")  # nothing is read of it, and it takes time
-    return any(pytest.main([*chosen, *options]) != 0 for chosen in selections(mutant))
+    """Runs the tests on a mutant, with everything of ours imported anew."""
+    for name in list(sys.modules):
+        if name.startswith(("jaxrl_dist", "tests.losses.")):
+            del sys.modules[name]
+    importer = Importer(mutant)
+    sys.meta_path.insert(0, importer)
+    try:
+        return any(
+            pytest.main([*chosen, *OPTIONS]) != 0 for chosen in selections(mutant)
+        )
+    except BaseException:
+        return True
+    finally:
+        sys.meta_path.remove(importer)
 
 
-def start(mutant: Mutant) -> int:
-    """Tests a mutant in a new process, silently; exit status 1 if it was noticed."""
+class Worker(NamedTuple):
+    """A process that tests some mutants, silently, and answers with a byte for each."""
+
+    process: int
+    answers: int  # where to read
+    mutants: list[Mutant]
+
+
+def start(mutants: list[Mutant]) -> Worker:
+    """Forks a worker."""
+    answers, pipe = os.pipe()
     process = os.fork()
-    if process == 0:
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        try:
-            noticed = is_noticed(mutant)
-        except BaseException:
-            noticed = True
-        os._exit(int(noticed))
-    return process
+    if process:
+        os.close(pipe)
+        return Worker(process, answers, mutants)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    for mutant in mutants:
+        os.write(pipe, NOTICED if is_noticed(mutant) else SURVIVED)
+    os._exit(0)
 
 
 def run(mutants: list[Mutant], processes: int) -> list[Mutant]:
     """Tests all mutants, several at a time, and returns the survivors."""
-    waiting, running, survivors = list(reversed(mutants)), {}, []
-    while waiting or running:
-        while waiting and len(running) < processes:
-            mutant = waiting.pop()
-            running[start(mutant)] = (mutant, time.monotonic())
-        for process, (mutant, started) in list(running.items()):
-            finished, status = os.waitpid(process, os.WNOHANG)
-            if not finished and time.monotonic() - started > TIMEOUT_SECONDS:
-                os.kill(process, 9)  # an endless loop is noticed by whoever waits
-                os.waitpid(process, 0)
-            elif not finished:
+    batches = [mutants[i : i + BATCH] for i in range(0, len(mutants), BATCH)]
+    batches = [*reversed(batches), [UNCHANGED]]
+    workers: dict[int, Worker] = {}
+    heard: dict[int, float] = {}  # when each worker last answered
+    survivors = []
+    while batches or workers:
+        while batches and len(workers) < processes:
+            worker = start(batches.pop())
+            workers[worker.process] = worker
+            heard[worker.process] = time.monotonic()
+        for process, worker in list(workers.items()):
+            answer = next_answer(worker, heard[process])
+            if answer is None:
                 continue
-            elif status == 0:
-                survivors.append(mutant)
-                print(describe(mutant), flush=True)
-            del running[process]
-            done = len(mutants) - len(waiting) - len(running)
-            if done % 50 == 0:
-                print(f"  {done} of {len(mutants)}", flush=True)
-        time.sleep(0.02)
+            heard[process] = time.monotonic()
+            if answer == DIED:
+                del workers[process]
+                # The one it died of is noticed; the others are for the next worker.
+                batches += [worker.mutants[1:]] if worker.mutants[1:] else []
+            elif answer == SURVIVED:
+                survivors.append(worker.mutants[0])
+            report(worker.mutants.pop(0) if worker.mutants else None, answer)
     return survivors
+
+
+def report(mutant: Mutant | None, answer: bytes) -> None:
+    """Prints a line for each mutant, so that a run cut short tells something."""
+    if mutant is not None:
+        verdict = "SURVIVED" if answer == SURVIVED else "noticed"
+        print(f"{verdict} {describe(mutant)}", flush=True)
+
+
+def next_answer(worker: Worker, since: float) -> bytes | None:
+    """What a worker says of its next mutant; None while it says nothing."""
+    readable, _, _ = select.select([worker.answers], [], [], 0.1)
+    if not readable and time.monotonic() - since > TIMEOUT_SECONDS:
+        os.kill(worker.process, signal.SIGKILL)  # an endless loop will be noticed
+        readable = [worker.answers]
+    if not readable:
+        return None
+    answer = os.read(worker.answers, 1)
+    if answer == DIED:
+        os.waitpid(worker.process, 0)
+        os.close(worker.answers)
+    return answer
 
 
 def describe(mutant: Mutant) -> str:
@@ -153,20 +204,23 @@ def main() -> int:
         if path.stem != "__init__" and (not only or path.stem in only)
     ]
     mutants = [mutant for path in files for mutant in mutants_of(path)]
+    # In an order of its own, so that a run that is cut short is a fair sample.
+    random.Random(0).shuffle(mutants)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    jax.config.update("jax_numpy_rank_promotion", "raise")
     with tempfile.TemporaryDirectory() as cache:
         jax.config.update("jax_compilation_cache_dir", cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
         began = time.monotonic()
-        if not run([UNCHANGED], 1):
-            sys.exit("the tests fail without any change")
-        print(f"without a change all tests pass; {len(mutants)} mutants, survivors:")
         survivors = run(mutants, arguments.processes)
+    if UNCHANGED not in survivors:
+        sys.exit("the tests fail without any change")
+    survivors.remove(UNCHANGED)
     killed = len(mutants) - len(survivors)
     print(
         f"{killed} of {len(mutants)} mutants noticed ({killed / len(mutants):.1%}) "
-        f"in {time.monotonic() - began:.0f} s; survivors above"
+        f"in {time.monotonic() - began:.0f} s"
     )
     return int(killed < GOAL * len(mutants))
 

@@ -124,6 +124,14 @@ def test_the_kl_coefficient_follows_the_kl(kl, factor):
     assert got == 3.0 * factor
 
 
+def test_at_the_bounds_themselves_the_kl_coefficient_stays():
+    for kl in (1.0, 2.25):
+        got = losses.adapted_kl_coefficient(
+            coefficient=3.0, kl=np.array(kl), target_kl=1.5
+        )
+        assert got == 3.0
+
+
 def test_a2c_adds_policy_value_and_entropy():
     arrays = {
         "log_probs": np.array([-1.0, -2.0]),
