@@ -6,7 +6,8 @@ import pathlib
 import jaxrl_dist
 
 ROWS = (
-    {"types", "checks", "configuration"},
+    {"types", "checks"},
+    {"configuration"},
     {
         "losses",
         "networks",
