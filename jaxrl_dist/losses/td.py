@@ -145,6 +145,7 @@ def double_q_errors(
     check_same_shape(
         q_values=q_values, next_q_values=next_q_values, next_q_selector=next_q_selector
     )
+    check_rank(1, q_values=q_values)
     picked = jnp.argmax(next_q_selector, axis=-1)
     dtype, (next_q_values,) = widen(next_q_values)
     return finish_errors(
@@ -249,6 +250,7 @@ def expected_sarsa_errors(
         next_q_values=next_q_values,
         next_probabilities=next_probabilities,
     )
+    check_rank(1, q_values=q_values)
     dtype, (next_q_values, next_probabilities) = widen(
         next_q_values, next_probabilities
     )

@@ -48,6 +48,14 @@ def at_batch_index(entry, arrays, change):
     }
 
 
+def names_with_own_axis(entry):
+    """Arrays [B, A], [B, N] and the like, of functions without time."""
+    if entry in OVER_TIME:
+        return []
+    batched = set(entry.arrays) - entry.shared
+    return [name for name in batched if entry.arrays[name].ndim > 1]
+
+
 def batch_axis_of_result(entry, result):
     """Of time and batch, results without time keep the batch."""
     return min(entry.batch_axis, result.ndim - 1)
@@ -265,6 +273,18 @@ def test_an_empty_time_axis_and_none_at_all_are_refused(entry):
         }
         with pytest.raises(ValueError, match="needs at least one step|at least 2 axes"):
             call(entry, arrays)
+
+
+@each([entry for entry in ENTRIES if names_with_own_axis(entry)])
+def test_an_array_without_the_axis_it_needs_is_refused_by_name(entry):
+    """All arrays without axes: actions, atoms, quantiles, critics are then missing."""
+    needing = names_with_own_axis(entry)
+    arrays = {
+        name: array if name in entry.shared else array.ravel()[0]
+        for name, array in entry.arrays.items()
+    }
+    with pytest.raises(ValueError, match="|".join(f"^{name} must" for name in needing)):
+        call(entry, arrays)
 
 
 @each([entry for entry in ENTRIES if "ends" in entry.arrays])
