@@ -1,11 +1,13 @@
 """A client of a Reverb server, without TensorFlow.
 
-with Client("localhost:8000") as client:
-with client.writer(row, WriterConfig(num_environments=8)) as writer:
-writer.append(rows)
-writer.create_items("replay", num_rows=1)
-with client.sampler("replay", SamplerConfig(batch_size=32)) as sampler:
-sample = sampler.next()
+    with Client("localhost:8000") as client:
+        with client.writer(row, WriterConfig(num_environments=8)) as writer:
+            writer.append(rows)
+            writer.create_items("replay", num_rows=1)
+        with client.sampler("replay", SamplerConfig(batch_size=32)) as sampler:
+            sample = sampler.next()
+
+Whatever waits has a deadline, and raises `DeadlineError` when it has passed.
 """
 
 from collections.abc import Sequence

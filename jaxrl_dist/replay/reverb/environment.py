@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from jaxrl_dist.replay.reverb.errors import ServerError
 
@@ -51,9 +51,13 @@ def server_variables() -> dict[str, str]:
 
 
 def _run_uv(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return _run(find_uv(), *arguments)
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            [find_uv(), *arguments],
+            command,
             capture_output=True,
             text=True,
             timeout=_QUICK_SECONDS,
@@ -61,7 +65,9 @@ def _run_uv(*arguments: str) -> subprocess.CompletedProcess[str]:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ServerError(f"uv {' '.join(arguments)} does not end") from error
+        raise ServerError(
+            f"{' '.join(command)} takes more than {_QUICK_SECONDS:.0f} s"
+        ) from error
 
 
 def is_installed() -> bool:
@@ -176,14 +182,10 @@ def missing(check_install: bool = True) -> list[str]:
 
 
 def import_fault(python: str) -> str:
-    """Why Reverb cannot be imported by an interpreter; empty if it can."""
-    command: Sequence[str] = [python, "-I", "-c", "import reverb"]
-    answer = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=_QUICK_SECONDS,
-        env=server_variables(),
-        check=False,
-    )
+    """Why Reverb cannot be imported by an interpreter; empty if it can.
+
+    Raises:
+        ServerError: the interpreter takes too long to say.
+    """
+    answer = _run(python, "-I", "-c", "import reverb")
     return "" if answer.returncode == 0 else answer.stderr.strip()[-500:]

@@ -1,5 +1,6 @@
 """Priorities sent in the background: a learner need not wait for the server."""
 
+import logging
 import threading
 import time
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from jaxrl_dist.replay.reverb.errors import (
     ReverbError,
     UnavailableError,
 )
+
+LOG = logging.getLogger(__name__)
 
 _INFINITE = np.array(np.inf).view(np.uint64)  # the least bits of no finite number
 _NO_KEYS = np.empty(0, np.uint64)
@@ -179,8 +182,15 @@ class PriorityUpdater:
             try:
                 self._send(batch, count)
             except ReverbError as error:
-                self._error = error
-                self._stopped.set()
+                self._fail(error)
+            except Exception as error:  # a defect must not die with this thread
+                LOG.exception("a defect in updates to %s", self._connection.address)
+                self._fail(ReverbError(f"{type(error).__name__}: {error}"))
+
+    def _fail(self, error: ReverbError) -> None:
+        with self._change:
+            self._error = self._error or error
+            self._stopped.set()
 
     def _send(self, batch: list[tuple[np.ndarray, np.ndarray]], count: int) -> None:
         """Sends what has come together; drops it and waits if the server is lost."""

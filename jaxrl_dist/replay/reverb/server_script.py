@@ -233,7 +233,10 @@ def serve(settings: dict, stopped: threading.Event) -> None:
     due = time.monotonic() + period if period else float("inf")
     while not stopped.wait(0.1) and os.getppid() == settings["parent"]:
         if time.monotonic() >= due:
-            client.checkpoint()
+            try:
+                client.checkpoint()
+            except Exception as error:  # a full disk, say; the tables are still whole
+                LOG.warning("no checkpoint could be written: %s", error)
             due = time.monotonic() + period
     if checkpoints:
         client.checkpoint()

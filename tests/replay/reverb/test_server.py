@@ -175,6 +175,19 @@ def test_sigterm_makes_a_checkpoint_and_periods_do(tmp_path):
         assert size(server) == 2
 
 
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_server(tmp_path):
+    config = reverb.ServerConfig(checkpoint_dir=tmp_path, checkpoint_every_seconds=0.3)
+    lines = []
+    incoming, aside = tmp_path / "incoming", tmp_path / "aside"
+    with reverb.Server([TABLE], config, lines.append) as server:
+        incoming.rename(aside)
+        incoming.write_text("in the way")
+        wait_until(lambda: any("no checkpoint could be" in line for line in lines))
+        incoming.unlink()
+        aside.rename(incoming)
+        assert size(server) == 0
+
+
 def test_the_server_ends_with_a_parent_that_is_killed(tmp_path):
     program = f"""
 import sys, time
