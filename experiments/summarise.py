@@ -78,12 +78,14 @@ def read_result(path: Path) -> Result:
     """Reads how a run ended.
 
     Raises:
-        ValueError: it is no run's folder, or the run has not ended.
+        ValueError: it is no run's folder, or the run has not ended, or was interrupted.
     """
     folder = RunFolder.open(path)
     if not folder.summary.is_file():
         raise ValueError(f"the run in {path} has not ended: no {folder.summary.name}")
     summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+    if summary["evaluation"] is None:
+        raise ValueError(f"the run in {path} was interrupted before its evaluation")
     return Result(
         named=read(folder),
         returns=final_returns(folder),

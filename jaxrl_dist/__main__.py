@@ -19,7 +19,8 @@ import numpy as np
 import tyro
 
 from jaxrl_dist import cli, listing, saved_runs
-from jaxrl_dist.experiment import Budget
+from jaxrl_dist.checks import check_in_range
+from jaxrl_dist.experiment import MAX_SEED, Budget
 from jaxrl_dist.run_folder import RunFolder
 
 COMMANDS = ("list", "evaluate", "resume", "render")
@@ -122,6 +123,7 @@ class Render:
 
     def __call__(self) -> None:
         """Plays the episode and writes it."""
+        check_in_range(0, MAX_SEED, seed=self.seed)
         restored = restore(self.run, self.step)
         # After JAX has been told how many devices to make: this import makes them.
         from jaxrl_dist.environments import rendering
@@ -183,6 +185,8 @@ def _run(arguments: list[str]) -> None:
         raise ValueError(f"no command {arguments[0]}; there are {', '.join(COMMANDS)}")
     resume = tyro.conf.subcommand("resume")
     if arguments[:1] == ["resume"] and arguments[1:2] not in ([], ["-h"], ["--help"]):
+        if arguments[1].startswith("-"):
+            raise ValueError(f"resume takes the run first, got {arguments[1]}")
         # The run comes first, because its own budget is what the flags start from.
         saved = saved_runs.read(RunFolder.open(arguments[1]))
         given = Resume(Path(arguments[1]), saved.experiment.budget)

@@ -28,7 +28,7 @@ from jaxrl_dist.run_folder import RunFolder, Summary
 from jaxrl_dist.saved_runs import NamedExperiment, read
 from jaxrl_dist.training.host_loop import NotFiniteError
 
-WRONG_USE, NOT_FINITE, SIGNALLED = 2, 3, 128
+UNEXPECTED, WRONG_USE, NOT_FINITE, SIGNALLED = 1, 2, 3, 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +87,8 @@ def with_one_line(action: Callable[[], None]) -> None:
         _fail(error, NOT_FINITE)
     except (ValueError, FileNotFoundError) as error:
         _fail(error, WRONG_USE)
+    except OSError as error:  # a full disk, or a file that may not be written
+        _fail(error, UNEXPECTED)
 
 
 def _fail(error: Exception, status: int) -> None:
@@ -154,15 +156,12 @@ def _unknown(unknown: Sequence[str], command: Any) -> str:
             f"nothing takes the argument {given}; flags that are on or off take none, "
             "and are switched off by the --no-... form of theirs that --help lists"
         )
-    names = [name.removeprefix("experiment.") for name, _ in _settings(command)]
+    settings = configuration.leaves(command)
+    names = [name.removeprefix("experiment.") for name, _ in settings]
     flags = [f"--{name.replace('_', '-')}" for name in names]
     near = difflib.get_close_matches(given.partition("=")[0], flags, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "--help lists all"
     return f"unknown flag {given}; {hint}"
-
-
-def _settings(command: Any) -> list[tuple[str, Any]]:
-    return list(configuration.leaves(command))
 
 
 def _run(named: NamedExperiment, arguments: list[str]) -> None:

@@ -84,7 +84,8 @@ def evaluate(
         restored: of `restore`.
         episodes: of each seed of the run, at least, from 1.
         greedy: take the most likely action instead of a sample.
-        seed: of the evaluation, from 0 to 2^31 - 1.
+        seed: of the evaluation, from 0 to 2^31 - 1; the run's first seed plays with
+            it, and the others with those that follow.
 
     Returns:
         The returns [S, episodes], environment reward units.

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from jaxrl_dist import __main__ as commands
-from jaxrl_dist import cli, runs
+from jaxrl_dist import cli, configuration, runs
 from jaxrl_dist.run_folder import RunFolder
 from tests.small_experiments import small
 
@@ -238,6 +238,8 @@ def test_list_shows_experiments_and_runs(capsys, run, monkeypatch):
         ("evaluate RUN --seed -2", r"seed must be in \[0, 2147483647\], got -2"),
         ("resume RUN --budget.total-steps 0", "budget.total_steps must be at least 1"),
         ("resume RUN --agent.gamma 1", "unknown flag --agent.gamma; --help lists all"),
+        ("resume --budget.reports 3 RUN", "resume takes the run first, got --budget"),
+        ("render RUN --seed -2", r"seed must be in \[0, 2147483647\], got -2"),
         ("render RUN --output x.png", "a rendered episode is a .gif, got x.png"),
     ],
 )
@@ -248,12 +250,23 @@ def test_a_wrong_command_is_answered_in_one_line(capsys, run, given, message):
     assert re.match(message, only_line(capsys))
 
 
+def test_a_file_that_cannot_be_written_is_said_in_one_line(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        cli.with_one_line(lambda: tmp_path.joinpath("new").joinpath("a").mkdir())
+    assert stop.value.code == 2
+    assert "No such file" in only_line(capsys)
+    with pytest.raises(SystemExit) as stop:
+        cli.with_one_line(lambda: tmp_path.write_text(""))
+    assert stop.value.code == 1
+    assert only_line(capsys).endswith(f"Is a directory: '{tmp_path}'")
+
+
 def test_help_gives_every_setting_with_its_default(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(small(), ["--help"])
     assert stop.value.code == 0
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    for name, _ in commands.cli._settings(small()):
+    for name, _ in configuration.leaves(small()):
         flag = "--" + name.replace("_", "-").replace("lambda-", "lambda_")
         found = re.search(re.escape(flag) + r"[ ,].*?\(default: ", said)
         assert found is not None, name

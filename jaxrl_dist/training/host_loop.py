@@ -42,9 +42,7 @@ class Functions(NamedTuple):
     """The compiled parts of a run."""
 
     train: Callable  # (state, num_updates) to (state, Report)
-    evaluate: (
-        Callable  # (state, seed, number of the evaluation) to Episodes [D, S, ...]
-    )
+    evaluate: Callable  # (state, first seed, number) to Episodes [D, S, ...]
 
 
 class Outcome(NamedTuple):
@@ -52,7 +50,7 @@ class Outcome(NamedTuple):
 
     state: Any
     counters: Counters
-    returns: np.ndarray | None  # [S, episodes] of the last evaluation; None without
+    returns: np.ndarray | None  # [S, episodes] of `state`; None if not evaluated
     interrupted: bool  # before its end, and saved
 
 
@@ -124,7 +122,7 @@ class HostLoop:
             goal = _next_multiple(counters.updates, self.schedule.evaluate_every)
             goal = min(goal, total)
             state, counters = self._train(state, counters, goal, wish)
-            metrics, quality = self._take_report(), None
+            metrics, quality, returns = self._take_report(), None, None
             if counters.updates == goal:  # also when the wish came just now
                 returns = self._evaluate(state, counters)
                 metrics |= reporting.evaluation_metrics(returns)

@@ -1,6 +1,7 @@
 """Rows of the table of results, from the folders of real runs."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -75,6 +76,14 @@ def test_runs_that_differ_only_in_seeds_become_one_row_of_final_returns(folders)
     np.testing.assert_allclose(
         float(cells[3]), summarise.interquartile_mean(returns), atol=0.05
     )
+
+
+def test_a_run_that_was_interrupted_is_refused(folders, tmp_path):
+    run = RunFolder(shutil.copytree(folders[0], tmp_path / "run"))
+    summary = json.loads(run.summary.read_text(encoding="utf-8"))
+    run.summary.write_text(json.dumps(summary | {"evaluation": None}))
+    with pytest.raises(ValueError, match="was interrupted"):
+        summarise.table([run.path])
 
 
 def test_a_run_that_has_not_ended_is_refused(folders, tmp_path):

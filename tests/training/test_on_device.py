@@ -12,7 +12,7 @@ from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.training import on_device
-from jaxrl_dist.training.on_device import OnDeviceConfig, make_on_device
+from jaxrl_dist.training.on_device import OnDeviceConfig, make_evaluate, make_on_device
 from jaxrl_dist.types import TimeStep, Trajectory, UpdateInfo
 from tests.environments.wandering import wandering
 from tests.training.runs import assert_close, make_setting
@@ -66,6 +66,19 @@ def test_eight_seeds_at_once_are_eight_single_runs():
         state, report = alone.train(alone.init(5 + seed), jnp.int32(3))
         mine = jax.tree.map(lambda x, s=seed: x[:, s : s + 1], (states, reports))
         assert_close(mine, (state, report), rtol=1e-4)
+
+
+def test_each_seed_is_evaluated_on_the_episodes_of_a_run_of_its_own():
+    setting = make_setting(PPO, wandering(), num_devices=2)
+    state = make_on_device(setting, num_devices=2, num_seeds=1).init(0)
+    play = functools.partial(make_evaluate, setting, num_devices=2, num_episodes=8)
+    both = jax.tree.map(lambda x: jnp.concatenate([x, x], axis=1), state)
+    together = play(num_seeds=2)(both, np.int32(5), np.int32(1)).returns
+    alone = play(num_seeds=1)
+    for index in range(2):
+        returns = alone(state, np.int32(5 + index), np.int32(1)).returns
+        np.testing.assert_allclose(together[:, index], returns[:, 0], rtol=1e-5)
+    assert (together[:, 0] != together[:, 1]).any()
 
 
 class Recording:
