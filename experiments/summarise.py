@@ -95,10 +95,10 @@ def read_result(path: Path) -> Result:
 
 
 def without_seeds(named: NamedExperiment) -> NamedExperiment:
-    """What runs of one row have in common; on how many devices does not matter."""
+    """What runs of one row have in common, of what decides their results."""
     runtime = dataclasses.replace(named.experiment.runtime, num_devices=None)
     experiment = dataclasses.replace(
-        named.experiment, runtime=runtime, seed=0, num_seeds=1
+        named.experiment, runtime=runtime, seed=0, num_seeds=1, threshold=None
     )
     return dataclasses.replace(named, experiment=experiment)
 

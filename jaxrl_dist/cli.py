@@ -186,12 +186,22 @@ def _run(named: NamedExperiment, arguments: list[str]) -> None:
         return
     prepare()
     summary, folder = runs.start(
-        command.experiment,
+        without_the_threshold_of_another(command.experiment, experiment),
         name=named.name,
         output_dir=command.output_dir,
         began=process_began(),
     )
     report(summary, folder)
+
+
+def without_the_threshold_of_another(
+    experiment: Experiment, preset: Experiment
+) -> Experiment:
+    """Drops the preset's threshold from a run in another environment than its own."""
+    moved = experiment.environment.name != preset.environment.name
+    if moved and experiment.threshold == preset.threshold:
+        return dataclasses.replace(experiment, threshold=None)
+    return experiment
 
 
 def _settings_of_earlier(earlier: RunFolder, named: NamedExperiment) -> Experiment:

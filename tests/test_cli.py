@@ -1,5 +1,6 @@
 """The command lines: one line for what is wrong, before anything is compiled."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from jaxrl_dist import __main__ as commands
 from jaxrl_dist import cli, configuration, runs
+from jaxrl_dist.environments.build import EnvironmentConfig
 from jaxrl_dist.run_folder import RunFolder
 from tests.small_experiments import small
 
@@ -151,6 +153,16 @@ def test_an_output_folder_that_holds_something_is_refused(capsys, tmp_path):
     said = what_is_said(capsys, "--output-dir", "run")
     assert said.startswith("--output-dir run is not empty: name another folder, or go")
     assert [x.name for x in (tmp_path / "run").iterdir()] == ["precious"]
+
+
+def test_a_threshold_is_dropped_with_its_environment_unless_given_anew():
+    preset = dataclasses.replace(small(), threshold=475.0)
+    moved = dataclasses.replace(preset, environment=EnvironmentConfig("Acrobot-v1"))
+    given = dataclasses.replace(moved, threshold=-85.0)
+    kept = cli.without_the_threshold_of_another
+    assert kept(preset, preset).threshold == 475.0
+    assert kept(moved, preset).threshold is None
+    assert kept(given, preset).threshold == -85.0
 
 
 @pytest.fixture(scope="module")
