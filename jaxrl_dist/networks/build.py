@@ -100,7 +100,7 @@ class ActorCriticConfig:
     def __post_init__(self) -> None:
         for layer, units in enumerate(self.hidden):
             check_at_least(1, **{f"hidden[{layer}]": units})
-        check_above(0.0, initial_std=self.initial_std)
+        check_above(0, initial_std=self.initial_std)
 
     def build(self, spec: EnvironmentSpec) -> ActorCritic:
         """Builds the network for an environment.
