@@ -10,7 +10,7 @@ train: $(READY)
 	$(BIN)/python -m experiments.cartpole_ppo
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow" --durations=15
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations=15
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --durations=15

@@ -19,8 +19,8 @@ from jaxrl_dist.training.on_device import OnDeviceConfig
 def experiment() -> Experiment:
     """Describes the run; nothing is built and no device touched until it starts."""
     return Experiment(
-        environment=EnvironmentConfig("CartPole-v1", num_envs=16),
-        agent=A2CConfig(optimizer=OptimizerConfig(learning_rate=2e-3)),
+        environment=EnvironmentConfig("CartPole-v1", num_envs=16, scale_rewards=True),
+        agent=A2CConfig(optimizer=OptimizerConfig(learning_rate=1e-3)),
         runtime=OnDeviceConfig(rollout_steps=8),
         budget=Budget(total_steps=500_000),
         threshold=475.0,

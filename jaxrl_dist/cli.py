@@ -28,7 +28,7 @@ from jaxrl_dist.run_folder import RunFolder, Summary
 from jaxrl_dist.saved_runs import NamedExperiment, read
 from jaxrl_dist.training.host_loop import NotFiniteError
 
-WRONG_USE, NOT_FINITE, SIGNALLED = 2, 3, 128
+UNEXPECTED, WRONG_USE, NOT_FINITE, SIGNALLED = 1, 2, 3, 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,18 +48,24 @@ class Command:
     resume: Path | None = None
 
 
-def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> None:
+def main(
+    experiment: Experiment,
+    arguments: Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+) -> None:
     """Runs an experiment as the command line says.
 
     Args:
         experiment: the settings where the command line says nothing.
         arguments: of the command line; None for this process's own.
+        name: of the experiment; None for that of the module that is being run.
 
     Raises:
         SystemExit: with the status that this module's docstring says, other than 0.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    named = NamedExperiment(_module_name(), experiment)
+    named = NamedExperiment(name or _module_name(), experiment)
     with_one_line(lambda: _run(named, arguments))
 
 
@@ -81,6 +87,8 @@ def with_one_line(action: Callable[[], None]) -> None:
         _fail(error, NOT_FINITE)
     except (ValueError, FileNotFoundError) as error:
         _fail(error, WRONG_USE)
+    except OSError as error:  # a full disk, or a file that may not be written
+        _fail(error, UNEXPECTED)
 
 
 def _fail(error: Exception, status: int) -> None:
@@ -124,11 +132,17 @@ def parse(command: Any, arguments: Sequence[str], **options: Any) -> Any:
 
 def _one_line(box: str) -> str:
     """Takes the message out of the box that tyro draws around it, and help below it."""
-    rows = [row.strip("│ ") for row in box.splitlines() if row.startswith("│")]
-    rule = next((i for i, row in enumerate(rows) if row.startswith("─")), len(rows))
-    message = " ".join(rows[:rule]).removeprefix("Error parsing ")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours, on a terminal
+    # The first row is a title. Rules, of one sign or another, divide the others.
+    rows = [row.strip("│╰╯ ") for row in plain.splitlines()[1:]]
+    rules = [i for i, row in enumerate(rows) if not row.strip("─-")]
+    first = 1 if rules[:1] == [0] else 0
+    rule = next((i for i in rules if i > first), len(rows))
+    message = " ".join(rows[first:rule]).removeprefix("Error parsing ")
     # A setting, and not a flag: a configuration refused it, and says what would do.
-    message = re.sub(r"^(?:experiment\.)?([a-z][\w.]*): ", r"\1.", message)
+    message = re.sub(
+        r"^(?:experiment\.|__tyro-dummy-inner__\.)?([a-z][\w.]*): ", r"\1.", message
+    )
     flag = message.partition(":")[0]
     form = next((row for row in rows[rule:] if row.startswith(f"{flag} ")), "")
     return f"{message}; expected {form}" if form else message
@@ -142,15 +156,12 @@ def _unknown(unknown: Sequence[str], command: Any) -> str:
             f"nothing takes the argument {given}; flags that are on or off take none, "
             "and are switched off by the --no-... form of theirs that --help lists"
         )
-    names = [name.removeprefix("experiment.") for name, _ in _settings(command)]
+    settings = configuration.leaves(command)
+    names = [name.removeprefix("experiment.") for name, _ in settings]
     flags = [f"--{name.replace('_', '-')}" for name in names]
     near = difflib.get_close_matches(given.partition("=")[0], flags, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "--help lists all"
     return f"unknown flag {given}; {hint}"
-
-
-def _settings(command: Any) -> list[tuple[str, Any]]:
-    return list(configuration.leaves(command))
 
 
 def _run(named: NamedExperiment, arguments: list[str]) -> None:
@@ -175,12 +186,22 @@ def _run(named: NamedExperiment, arguments: list[str]) -> None:
         return
     prepare()
     summary, folder = runs.start(
-        command.experiment,
+        without_the_threshold_of_another(command.experiment, experiment),
         name=named.name,
         output_dir=command.output_dir,
         began=process_began(),
     )
     report(summary, folder)
+
+
+def without_the_threshold_of_another(
+    experiment: Experiment, preset: Experiment
+) -> Experiment:
+    """Drops the preset's threshold from a run in another environment than its own."""
+    moved = experiment.environment.name != preset.environment.name
+    if moved and experiment.threshold == preset.threshold:
+        return dataclasses.replace(experiment, threshold=None)
+    return experiment
 
 
 def _settings_of_earlier(earlier: RunFolder, named: NamedExperiment) -> Experiment:
@@ -227,7 +248,7 @@ def prepare(num_devices: int | None = None) -> None:
 def report(summary: Summary, folder: Path) -> None:
     """Says in a few lines how a run ended."""
     print(
-        f"{summary.env_steps:,} environment steps: compiled in "
+        f"\n{summary.env_steps:,} environment steps: compiled in "
         f"{summary.compile_seconds:.1f} s, trained in {summary.train_seconds:.1f} s "
         f"({summary.steps_per_second:,.0f} steps/s); "
         f"{summary.wall_seconds:.1f} s in all"

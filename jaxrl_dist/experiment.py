@@ -40,9 +40,10 @@ class Budget:
     Attributes:
         total_steps: environment steps of each seed, at most; the run ends with the last
             whole update that fits in.
-        evaluations: evenly spread over the run, the last one at its end, from 1; a
+        evaluations: at most, evenly spread, the last one at the run's end, from 1; a
             checkpoint follows each.
-        reports: of training metrics, evenly spread over the run, from 1.
+        reports: of training metrics, at most, evenly spread, from 1; an evaluation
+            brings one of its own.
         eval_episodes: of each evaluation and seed, from 1.
         keep_checkpoints: the newest ones that are kept, beside the best, from 1.
 
@@ -71,7 +72,7 @@ class Experiment:
         agent: how it learns.
         runtime: where it runs.
         budget: how long, and when it is evaluated.
-        seed: of the first run, from 0 to 2^31 - 1.
+        seed: of the first run, from 0; that of the last is at most 2^31 - 1.
         num_seeds: independent runs at once, with seeds that follow one another, from 1.
         threshold: return at which the task counts as solved, drawn in the plot.
 
@@ -89,8 +90,8 @@ class Experiment:
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        check_in_range(0, MAX_SEED, seed=self.seed)
         check_at_least(1, num_seeds=self.num_seeds)
+        check_in_range(0, MAX_SEED + 1 - self.num_seeds, seed=self.seed)
         for name, setting in configuration.leaves(self):
             if isinstance(setting, float) and math.isnan(setting):
                 raise ValueError(f"{name} must be a number, got nan")
@@ -157,7 +158,7 @@ def make_schedule(config: Experiment) -> Schedule:
         )
     return Schedule(
         total=total,
-        report_every=max(1, total // config.budget.reports),
+        report_every=-(-total // config.budget.reports),
         evaluate_every=-(-total // config.budget.evaluations),
     )
 

@@ -1,17 +1,19 @@
 """A run that lies in a folder: what it is, its checkpoints, and how well it plays."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from jaxrl_dist.checkpoints import Checkpoints
-from jaxrl_dist.checks import check_at_least
-from jaxrl_dist.experiment import Experiment, Plan, plan, state_shapes
+from jaxrl_dist.checks import check_at_least, check_in_range
+from jaxrl_dist.experiment import MAX_SEED, Experiment, Plan, plan, state_shapes
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.training import reporting
-from jaxrl_dist.training.on_device import TrainState, make_evaluate
+from jaxrl_dist.training.on_device import TrainState, make_evaluate, normalised
+from jaxrl_dist.types import ArrayTree, TimeStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,12 +84,17 @@ def evaluate(
         restored: of `restore`.
         episodes: of each seed of the run, at least, from 1.
         greedy: take the most likely action instead of a sample.
-        seed: of the evaluation.
+        seed: of the evaluation, from 0 to 2^31 - 1; the run's first seed plays with
+            it, and the others with those that follow.
 
     Returns:
         The returns [S, episodes], environment reward units.
+
+    Raises:
+        ValueError: `episodes` or `seed` is out of its range.
     """
     check_at_least(1, episodes=episodes)
+    check_in_range(0, MAX_SEED, seed=seed)
     play = make_evaluate(
         restored.plan.setting,
         num_devices=restored.plan.num_devices,
@@ -97,3 +104,32 @@ def evaluate(
     )
     answer = play(restored.state, np.int32(seed), np.int32(0))
     return reporting.by_seed(jax.device_get(answer.returns))
+
+
+def policy(
+    restored: Restored, *, greedy: bool
+) -> tuple[Callable[..., tuple[ArrayTree, jax.Array]], ArrayTree]:
+    """The policy of a run's first seed, for one environment.
+
+    Args:
+        restored: of `restore`.
+        greedy: take the most likely action instead of a sample.
+
+    Returns:
+        (memory, TimeStep [1, ...], key) to (memory, action [1, ...]), and the memory
+        before an episode.
+    """
+    setting, state = restored.plan.setting, restored.state
+    params, statistics = jax.tree.map(
+        lambda x: x[0, 0], (state.agent.params, state.normaliser)
+    )
+    agent = normalised(setting.agent, setting.normaliser, statistics)
+
+    def act(
+        memory: ArrayTree, time_step: TimeStep, key: jax.Array
+    ) -> tuple[ArrayTree, jax.Array]:
+        noise = None if greedy else agent.draw(key, 1)
+        memory, action, _ = agent.act(params, memory, time_step, noise)
+        return memory, action
+
+    return act, agent.initial_memory(1)

@@ -78,7 +78,8 @@ class Agent(NamedTuple):
     """An agent as pure functions, not yet compiled.
 
     `act` takes random numbers rather than a key, so that a rollout draws those of all
-    its steps at once, outside the loop.
+    its steps at once, outside the loop. Of the TimeStep it may look at the observation,
+    `is_first` and `is_last`; within a rollout, reward and `terminated` are zeros.
     """
 
     init: Callable  # (key) to state, a NamedTuple of arrays with a field `params`

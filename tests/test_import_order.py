@@ -6,7 +6,8 @@ import pathlib
 import jaxrl_dist
 
 ROWS = (
-    {"types", "checks", "configuration"},
+    {"types", "checks"},
+    {"configuration"},
     {
         "losses",
         "networks",
@@ -23,7 +24,7 @@ ROWS = (
     {"distribution", "evaluation"},
     {"training"},
     {"experiment"},
-    {"saved_runs"},
+    {"saved_runs", "listing"},
     {"runs"},
     {"cli"},
     {"__main__"},

@@ -1,5 +1,6 @@
 """Runs: resumed ones equal those that were never stopped, and end in good order."""
 
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.loggers.json_lines import read_rows
+from jaxrl_dist.plots import EVALUATION
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
 from jaxrl_dist.training.host_loop import NotFiniteError
@@ -69,7 +71,7 @@ def assert_equal_but_for_speed(rows: list[dict], expected: list[dict]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def compilation_cache(tmp_path_factory) -> Iterator[None]:
-    """Keeps compiled programs, as the command line does; compiling takes long."""
+    """Keeps compiled programs, as the command line does; compiling takes longest."""
     folder = tmp_path_factory.mktemp("cache")
     use_compilation_cache({"XDG_CACHE_HOME": str(folder)})
     yield
@@ -173,6 +175,10 @@ def test_a_signal_saves_the_very_step_at_which_the_run_stops(tmp_path):
     assert 0 < step < 600_000
     assert checkpoints_of(folder, whole).latest() == step
     assert read_rows(folder.metrics)[-1]["step"] == step
+    # An evaluation of an earlier policy does not pass for one of the last.
+    evaluated = EVALUATION in read_rows(folder.metrics)[-1]
+    summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+    assert (summary["evaluation"] is not None) == evaluated
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
     # It goes on from there, to just where an uninterrupted run of that length comes.

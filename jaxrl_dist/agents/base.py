@@ -16,9 +16,7 @@ class Transitions(NamedTuple):
     rewards: jax.Array  # [T, B] environment reward units
     discounts: jax.Array  # [T, B] gamma, or 0 where the step terminated the episode
     ends: jax.Array  # [T, B] bool; the episode ended with this step
-    mask: (
-        jax.Array
-    )  # [T, B] 1, or 0 where the row was an episode's last: no step at all
+    mask: jax.Array  # [T, B] 1, or 0 where the row was an episode's last: no step
 
 
 def transitions(rows: Trajectory, gamma: float) -> Transitions:

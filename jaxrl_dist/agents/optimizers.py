@@ -17,8 +17,9 @@ class OptimizerConfig:
         learning_rate: step size, above 0.
         anneal: the step size falls linearly to 0 over the run.
         max_gradient_norm: gradients are scaled down to this global L2 norm, above 0.
-        epsilon: added to the denominator, above 0.
-        decay: of RMSProp's mean square gradient, in [0, 1].
+        epsilon: above 0; Adam adds it to the root it divides by, RMSProp under the
+            root, as in Mnih et al. 2016, arXiv:1602.01783, equation S3.
+        decay: of RMSProp's mean square gradient, in [0, 1]; adam has none.
 
     Raises:
         ValueError: a setting is out of its range.

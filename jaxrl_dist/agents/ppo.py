@@ -44,7 +44,8 @@ class PPOConfig:
         entropy_weight: of the entropy bonus, at least 0.
         normalise_advantages: to mean 0 and variance 1 over the whole batch.
         target_kl: once a minibatch has moved the policy further than this, in nats, the
-            rest of the update is skipped; None never stops.
+            rest of the update is skipped; None never stops. Skipped gradient steps do
+            not anneal the step size.
 
     Raises:
         ValueError: a setting is out of its range.

@@ -130,8 +130,8 @@ class Checkpoints:
     ) -> Future[Path]:
         """Fetches a state, and writes it while the caller goes on.
 
-        Checkpoints are written one after the other, in the order of the calls; what has
-        been begun is finished before the process ends.
+        Checkpoints are written one after the other, in the order of the calls. Wait for
+        the answer before the process ends: orbax cannot finish once it is ending.
 
         Args:
             step: as for `save`, and so are the others.

@@ -17,20 +17,21 @@ AXIS_NAME = "devices"
 # costs more than doing them (a rollout of 2 CartPoles 2.2 times as much, a PPO update
 # 1.5 times).
 CPU_COMPILER_OPTIONS = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
+UNSET = -1  # what JAX takes for a number of CPU devices that nobody has chosen
 
 
 def use_all_cores(at_least: int | None = None) -> None:
     """Gives JAX one CPU device per core; call before JAX touches any device.
 
     XLA runs plain matrix products of one CPU device on one core, so the second core is
-    used only by a second device. Does nothing where the user has set the number, or
-    where JAX is already running.
+    used only by a second device. Does nothing where the user has set the number
+    (`JAX_NUM_CPU_DEVICES`), or where JAX is already running.
 
     Args:
         at_least: devices wanted even with fewer cores, as a run needs that was started
             elsewhere with more; None for one per core.
     """
-    if os.environ.get("JAX_NUM_CPU_DEVICES"):
+    if jax.config.values["jax_num_cpu_devices"] != UNSET:
         return
     try:
         cores = len(os.sched_getaffinity(0))

@@ -140,12 +140,14 @@ def check_environment(environment: Environment) -> None:
 
     Raises:
         ValueError: observations differ from the spec, `step` changes the types of the
-            state, or a reward or an end is not one number; the message says which.
+            state, a reward or an end is not one number, or continuous actions have no
+            bounds; the message says which.
     """
     name, observation_spec, action_spec = environment.spec
     if isinstance(action_spec, DiscreteSpec):
         action = jax.ShapeDtypeStruct((), jnp.int32)
     else:
+        _check_bounds(name, action_spec)
         action = jax.ShapeDtypeStruct(action_spec.shape, action_spec.dtype)
     key = jax.eval_shape(jax.random.key, 0)
     state, observation = jax.eval_shape(environment.reset, key)
@@ -168,6 +170,16 @@ def check_environment(environment: Environment) -> None:
         given, wanted = _described(given), _described(wanted)
         if given != wanted:
             raise ValueError(f"{name}: {what} must be {wanted}, got {given}")
+
+
+def _check_bounds(name: str, action: ArraySpec) -> None:
+    bounds = (action.low, action.high)
+    # As a float, None is nan.
+    if not all(np.isfinite(np.asarray(bound, float)).all() for bound in bounds):
+        raise ValueError(
+            f"{name}: continuous actions need finite bounds low and high, got "
+            f"{action.low} and {action.high}"
+        )
 
 
 def _described(tree: ArrayTree) -> str:

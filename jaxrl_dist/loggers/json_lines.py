@@ -18,7 +18,7 @@ class JsonLines:
     NaN nor infinity.
 
     Attributes:
-        path: of the file; made with the first report.
+        path: of the file; its folder must exist.
     """
 
     def __init__(self, path: str | os.PathLike, last_step: int | None = None) -> None:

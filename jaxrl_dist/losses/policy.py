@@ -12,6 +12,9 @@ from jaxrl_dist.checks import (
 )
 from jaxrl_dist.losses.precision import widen
 
+# Where ratios stop to grow: an infinite one would make nan of the gradient's zeros.
+MAX_LOG_RATIO = 80.0
+
 
 def policy_gradient_loss(*, log_probs: jax.Array, advantages: jax.Array) -> jax.Array:
     """Computes a loss whose gradient is the policy gradient's, with its sign turned.
@@ -127,7 +130,7 @@ def dual_clipped_surrogate_loss(
     *,
     log_ratios: jax.Array,
     advantages: jax.Array,
-    epsilon: float,
+    epsilon: float | jax.Array,
     dual_clip: float = 3.0,
 ) -> jax.Array:
     """Computes PPO's clipped surrogate, bounded for actions that turned out badly too.
@@ -302,7 +305,7 @@ def _surrogate_loss(
     """The clipped surrogate, where `highest` bounds the ratio of bad actions."""
     dtype, (log_ratios, advantages) = widen(log_ratios, advantages)
     advantages = jax.lax.stop_gradient(advantages)
-    ratios = jnp.exp(log_ratios)
+    ratios = jnp.exp(jnp.minimum(log_ratios, MAX_LOG_RATIO))
     # The lesser of two products is a product with the lesser ratio where A > 0, and
     # with the greater where A < 0: each has one bound that matters.
     for_good = jnp.minimum(ratios, 1.0 + epsilon)

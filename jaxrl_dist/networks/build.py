@@ -56,9 +56,7 @@ class ActorCritic(NamedTuple):
 
     init: Callable  # (key) to params
     initial_memory: Callable  # (batch_size) to memory [B, ...]; () for feed-forward
-    noise: (
-        Callable  # (key, batch_size) to noise of one action in each of B environments
-    )
+    noise: Callable  # (key, batch_size) to the noise of one action each, [B, ...]
     act: Callable  # (params, memory, observation [B, ...], is_first [B]) to
     # (memory, distribution [B, ...]); nothing of the value function is computed
     unroll: Callable  # (params, memory, observation [T, B, ...], is_first [T, B]) to

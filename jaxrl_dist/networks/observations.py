@@ -46,7 +46,8 @@ def prepared_shape(spec: ArrayTree) -> PreparedShape:
 def prepare(observation: ArrayTree, spec: ArrayTree, *, flat: bool) -> jax.Array:
     """Turns an observation into what a torso reads, with any leading axes.
 
-    Integer images whose range ends above 1 and at most at 255 are divided by its end.
+    Integer images whose range ends above 1 and at most at 255 are divided by its end;
+    uint8 images without a range count as ending at 255.
     A single integer with a range is a choice and becomes one-hot. Everything else is
     only cast. Nested observations are flattened and concatenated.
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
 import jax
@@ -42,9 +42,7 @@ class Functions(NamedTuple):
     """The compiled parts of a run."""
 
     train: Callable  # (state, num_updates) to (state, Report)
-    evaluate: (
-        Callable  # (state, seed, number of the evaluation) to Episodes [D, S, ...]
-    )
+    evaluate: Callable  # (state, first seed, number) to Episodes [D, S, ...]
 
 
 class Outcome(NamedTuple):
@@ -52,7 +50,7 @@ class Outcome(NamedTuple):
 
     state: Any
     counters: Counters
-    returns: np.ndarray | None  # [S, episodes] of the last evaluation; None without
+    returns: np.ndarray | None  # [S, episodes] of `state`; None if not evaluated
     interrupted: bool  # before its end, and saved
 
 
@@ -108,25 +106,33 @@ class HostLoop:
             NotFiniteError: a loss or a parameter became NaN or infinite; no state with
                 such a number is ever saved.
         """
+        try:
+            return self._run(state, counters, wish)
+        finally:
+            if self._saving is not None:  # something was raised; orbax needs a process
+                wait([self._saving[1]])
+
+    def step(self, counters: Counters) -> int:
+        """Environment steps of one seed."""
+        return counters.env_steps // self.num_seeds
+
+    def _run(self, state: Any, counters: Counters, wish: Interruption) -> Outcome:
         total, returns = self.schedule.total, None
         while counters.updates < total and not wish:
             goal = _next_multiple(counters.updates, self.schedule.evaluate_every)
             goal = min(goal, total)
             state, counters = self._train(state, counters, goal, wish)
-            metrics, quality = self._take_report(), None
+            metrics, quality, returns = self._take_report(), None, None
             if counters.updates == goal:  # also when the wish came just now
                 returns = self._evaluate(state, counters)
                 metrics |= reporting.evaluation_metrics(returns)
                 metrics["speed/steps_per_second"] = steps_per_second(counters)
                 quality = float(returns.mean())
-            self.logger.write(self.step(counters), metrics)
+            if metrics:
+                self.logger.write(self.step(counters), metrics)
             self._save(state, counters, quality)
         self._finish_saving()
         return Outcome(state, counters, returns, counters.updates < total)
-
-    def step(self, counters: Counters) -> int:
-        """Environment steps of one seed."""
-        return counters.env_steps // self.num_seeds
 
     def _train(
         self, state: Any, counters: Counters, goal: int, wish: Interruption
@@ -170,7 +176,9 @@ class HostLoop:
         return counters
 
     def _take_report(self) -> dict[str, Any]:
-        """Sums up the chunks since the last report."""
+        """Sums up the chunks since the last report, if there are any."""
+        if not self._unreported:
+            return {}
         report, self._unreported = reporting.join(self._unreported), []
         return reporting.training_metrics(report)
 

@@ -217,10 +217,12 @@ def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnD
         states, keys = jax.lax.map(one_seed, first_seed + jnp.arange(num_seeds))
         return states, keys.swapaxes(0, 1)
 
+    begin = jax.jit(agents_and_keys)
+    start = over_seeds(lambda *x: init(setting, *x), num_seeds)
+    start = devices.compile_for(num_devices, start, in_axes=(None, 0))
+
     def init_all(first_seed: int) -> TrainState:
-        states, keys = jax.jit(agents_and_keys)(first_seed)
-        start = over_seeds(lambda *x: init(setting, *x), num_seeds)
-        return devices.compile_for(num_devices, start, in_axes=(None, 0))(states, keys)
+        return start(*begin(first_seed))
 
     def train_all(state: TrainState, num_updates: jax.Array) -> tuple:
         one = over_seeds(lambda state: train(setting, state, num_updates), num_seeds)
@@ -253,17 +255,19 @@ def make_evaluate(
         greedy: take the most likely action instead of a sample.
 
     Returns:
-        (TrainState [D, S, ...], seed [], number []) to Episodes [D, S, 1, B]. Both are
-        int32; evaluations of a seed differ by their number, at least 0.
+        (TrainState [D, S, ...], first seed [], number []) to Episodes [D, S, 1, B].
+        Both are int32. Each seed plays episodes of its own, the same ones as in a run
+        of that seed alone; its evaluations differ by their number, at least 0.
     """
     num_envs = -(-num_episodes // num_devices)
 
-    def evaluate_all(state: TrainState, seed: jax.Array, number: jax.Array) -> Episodes:
-        key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
-        key = jax.random.fold_in(key, number)
-        key = jax.random.fold_in(key, jax.lax.axis_index(devices.AXIS_NAME))
-
-        def one(state: TrainState) -> Episodes:
+    def evaluate_all(
+        state: TrainState, first_seed: jax.Array, number: jax.Array
+    ) -> Episodes:
+        def one(state: TrainState, seed: jax.Array) -> Episodes:
+            key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+            key = jax.random.fold_in(key, number)
+            key = jax.random.fold_in(key, jax.lax.axis_index(devices.AXIS_NAME))
             return evaluate(
                 normalised(setting.agent, setting.normaliser, state.normaliser),
                 setting.environment,
@@ -273,7 +277,7 @@ def make_evaluate(
                 greedy=greedy,
             )
 
-        return over_seeds(one, num_seeds)(state)
+        return over_seeds(one, num_seeds)(state, first_seed + jnp.arange(num_seeds))
 
     return devices.compile_for(num_devices, evaluate_all, in_axes=(0, None, None))
 

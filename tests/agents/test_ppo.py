@@ -147,7 +147,9 @@ def test_beyond_the_target_kl_nothing_changes_any_more():
     once, _ = updated(dataclasses.replace(CONFIG, num_epochs=1, target_kl=limit))
     often, _ = updated(dataclasses.replace(CONFIG, num_epochs=6, target_kl=limit))
     free, _ = updated(dataclasses.replace(CONFIG, num_epochs=6))
-    assert_same((often.params, often.opt_state), (once.params, once.opt_state))
+    # Two programs: the last bit may differ, where a further step would move by 0.05.
+    stopped, first = ((x.params, x.opt_state) for x in (often, once))
+    assert_same(stopped, first, rtol=1e-6)
     never, _ = updated(dataclasses.replace(CONFIG, target_kl=limit / 2))
     before = fresh(CONFIG)
     assert_same((never.params, never.opt_state), (before.params, before.opt_state))

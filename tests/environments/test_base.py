@@ -134,6 +134,14 @@ def test_an_environment_that_breaks_its_word_is_told_how(change, message):
         check_environment(counting()._replace(**change))
 
 
+@pytest.mark.parametrize(("low", "high"), [(None, None), (-1.0, np.inf), (None, 1.0)])
+def test_continuous_actions_without_bounds_are_refused(low, high):
+    action = ArraySpec((2,), np.float32, low, high)
+    spec = counting().spec._replace(action=action)
+    with pytest.raises(ValueError, match="need finite bounds low and high, got"):
+        check_environment(counting()._replace(spec=spec))
+
+
 def bad_outcome(**changed) -> Outcome:
     """What Counting answers, with something changed."""
     fields = {"reward": 1.0, "terminated": False, "truncated": False} | changed

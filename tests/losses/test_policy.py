@@ -52,6 +52,19 @@ def test_there_is_no_gradient_where_the_clipped_term_is_taken():
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+def test_a_ratio_that_overflows_leaves_clipped_gradients_at_0():
+    log_ratios, advantages = jnp.full(2, 100.0), jnp.array([1.0, -1.0])
+
+    def total(log_ratios):
+        return losses.dual_clipped_surrogate_loss(
+            log_ratios=log_ratios, advantages=advantages, epsilon=0.2
+        ).sum()
+
+    loss, gradient = jax.value_and_grad(total)(log_ratios)
+    np.testing.assert_allclose(loss, -1.2 + 3.0, rtol=1e-6)
+    np.testing.assert_array_equal(gradient, [0.0, 0.0])
+
+
 def test_published_vector_of_the_clipped_surrogate():
     new = np.array([[1, 1, 1], [2, 0, 0], [-1, -2, -3.0]])
     old = np.array([[1, 1, 1], [2, 0, 0], [-3, -2, -1.0]])

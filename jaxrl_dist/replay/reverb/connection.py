@@ -1,0 +1,276 @@
+"""One connection to a Reverb server: deadlines, typed errors, restarts noticed."""
+
+import dataclasses
+import logging
+import pathlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from jaxrl_dist.checks import check_above, check_at_least
+from jaxrl_dist.replay.reverb import wire
+from jaxrl_dist.replay.reverb.errors import (
+    ClosedError,
+    DeadlineError,
+    ProtocolError,
+    RefusedError,
+    ReverbError,
+    TableError,
+    UnavailableError,
+)
+from jaxrl_dist.replay.reverb.info import ServerInfo, read_server_info
+
+LOG = logging.getLogger(__name__)
+
+_ERRORS = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    # A server that shuts down cancels what waits at its tables.
+    grpc.StatusCode.CANCELLED: UnavailableError,
+    grpc.StatusCode.UNKNOWN: UnavailableError,
+    grpc.StatusCode.NOT_FOUND: TableError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ProtocolError,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TLS:
+    """Encryption towards a proxy in front of the server, which itself has none.
+
+    Attributes:
+        ca_certificate: PEM file of the authority to trust; None for the system's.
+        certificate: PEM file of the client's own certificate, if the proxy wants one.
+        key: PEM file of its private key.
+        server_name: name in the server's certificate, if the address has another.
+    """
+
+    ca_certificate: pathlib.Path | str | None = None
+    certificate: pathlib.Path | str | None = None
+    key: pathlib.Path | str | None = None
+    server_name: str | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Reads the files.
+
+        Raises:
+            OSError: one cannot be read.
+        """
+        files = (self.ca_certificate, self.key, self.certificate)
+        contents = [pathlib.Path(file).read_bytes() if file else None for file in files]
+        return grpc.ssl_channel_credentials(*contents)
+
+
+@dataclasses.dataclass(frozen=True)
+class ConnectionConfig:
+    """Settings of a connection.
+
+    Attributes:
+        timeout_seconds: deadline of each call that is not given one, above 0.
+        max_message_bytes: larger messages are refused, from 1 MiB; a message holds at
+            least one whole chunk.
+        first_pause_seconds: before the first attempt to reach a lost server, above 0;
+            doubled after each.
+        longest_pause_seconds: between attempts, above 0.
+        tls: encryption; None for none.
+    """
+
+    timeout_seconds: float = 30.0
+    max_message_bytes: int = 512 << 20
+    first_pause_seconds: float = 0.1
+    longest_pause_seconds: float = 5.0
+    tls: TLS | None = None
+
+    def __post_init__(self) -> None:
+        check_above(
+            0,
+            timeout_seconds=self.timeout_seconds,
+            first_pause_seconds=self.first_pause_seconds,
+            longest_pause_seconds=self.longest_pause_seconds,
+        )
+        check_at_least(1 << 20, max_message_bytes=self.max_message_bytes)
+
+
+def typed_error(error: grpc.RpcError) -> ReverbError:
+    """The error of this package that says what a gRPC error means."""
+    code, details = error.code(), error.details()  # pyright: ignore[reportAttributeAccessIssue] - stubs miss them
+    if code is grpc.StatusCode.INTERNAL and "cancelled" in (details or ""):
+        return UnavailableError(f"the connection broke: {details}")
+    return _ERRORS.get(code, RefusedError)(f"{details} ({code.name})")
+
+
+class Connection:
+    """A channel to one server, and what is known about that server's restarts.
+
+    Attributes:
+        address: "host:port".
+        config: its settings.
+        epoch: how many restarts of the server were noticed. After each, the tables are
+            as of the server's last checkpoint: what was inserted, updated or sampled
+            since then is undone.
+    """
+
+    def __init__(self, address: str, config: ConnectionConfig):
+        self.address = address
+        self.config = config
+        self.epoch = 0
+        self._state_id: int | None = None
+        self._lock = threading.Lock()
+        self._stubs: dict[str, Any] = {}
+        self.closed = threading.Event()
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", config.max_message_bytes),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_retries", 0),  # ours know what may be sent twice
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ]
+        if config.tls is None:
+            self._channel = grpc.insecure_channel(address, options)
+        else:
+            if config.tls.server_name:
+                name = config.tls.server_name
+                options.append(("grpc.ssl_target_name_override", name))
+            credentials = config.tls.credentials()
+            self._channel = grpc.secure_channel(address, credentials, options)
+
+    def call(
+        self,
+        method: str,
+        request: bytes,
+        response: Any,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        """Makes one call.
+
+        Args:
+            method: its name in Reverb's service.
+            request: encoded.
+            response: class of the answer.
+            timeout_seconds: deadline; None for the connection's.
+
+        Raises:
+            ReverbError: of the type that fits.
+        """
+        if self.closed.is_set():
+            raise ClosedError("the client is closed")
+        timeout = timeout_seconds or self.config.timeout_seconds
+        try:
+            stub = self._stub(method)
+            answer = stub(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise self._with_address(typed_error(error)) from None
+        except ValueError as error:  # what grpc says of a closed channel
+            raise ClosedError("the client is closed") from error
+        return parse(response, answer)
+
+    def stream(self, method: str, requests: Iterator[bytes]) -> Any:
+        """Opens a stream of encoded requests and encoded responses.
+
+        Raises:
+            ClosedError: the client is closed.
+        """
+        try:
+            return self._channel.stream_stream(wire.SERVICE + method)(requests)
+        except ValueError as error:
+            raise ClosedError("the client is closed") from error
+
+    def server_info(self, timeout_seconds: float | None = None) -> ServerInfo:
+        """Asks the server about itself, and notices if it was restarted.
+
+        Raises:
+            ReverbError: of the type that fits.
+        """
+        answer = self.call("ServerInfo", b"", wire.ServerInfoResponse, timeout_seconds)
+        info = read_server_info(answer)
+        with self._lock:
+            if self._state_id not in (None, info.state_id):
+                self.epoch += 1
+                sizes = {
+                    name: table.current_size for name, table in info.tables.items()
+                }
+                LOG.warning(
+                    "the Reverb server at %s was restarted (epoch %d): its tables went "
+                    "back to the last checkpoint and now hold %s items",
+                    self.address,
+                    self.epoch,
+                    sizes,
+                )
+            self._state_id = info.state_id
+        return info
+
+    def wait_until_serving(self, timeout_seconds: float) -> ServerInfo:
+        """Waits for a server that may still be starting.
+
+        Raises:
+            DeadlineError: it did not answer in time.
+            ReverbError: it answers, but not as a server.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self.server_info(max(0.001, min(left, 1.0)))
+            except (UnavailableError, DeadlineError) as error:
+                if left <= 0:
+                    raise DeadlineError(
+                        f"no Reverb server answers at {self.address} after "
+                        f"{timeout_seconds} s: {error}"
+                    ) from None
+                self.closed.wait(0.1)
+
+    def wait_for_server(self, stopped: threading.Event) -> None:
+        """Waits, with growing pauses, until the server answers or nobody cares.
+
+        Args:
+            stopped: ends the wait.
+
+        Raises:
+            ReverbError: the server answers, but not as one.
+        """
+        pause, began, told = self.config.first_pause_seconds, time.monotonic(), False
+        while not stopped.is_set():
+            try:
+                self.server_info(min(2.0, self.config.timeout_seconds))
+            except (UnavailableError, DeadlineError) as error:
+                if not told:
+                    LOG.warning("lost %s, trying again: %s", self.address, error)
+                    told = True
+                stopped.wait(pause)
+                pause = min(2 * pause, self.config.longest_pause_seconds)
+                continue
+            if told:
+                waited = time.monotonic() - began
+                LOG.warning("%s answers again after %.1f s", self.address, waited)
+            return
+
+    def _stub(self, method: str) -> Any:
+        stub = self._stubs.get(method)
+        if stub is None:
+            stub = self._channel.unary_unary(wire.SERVICE + method)
+            self._stubs[method] = stub
+        return stub
+
+    def close(self) -> None:
+        """Ends every call and stream."""
+        self.closed.set()
+        self._channel.close()
+
+    def _with_address(self, error: ReverbError) -> ReverbError:
+        return type(error)(f"{self.address}: {error}")
+
+
+def parse(message: Any, encoded: bytes) -> Any:
+    """Parses a message.
+
+    Raises:
+        ProtocolError: the bytes are none of that kind.
+    """
+    try:
+        return message.FromString(encoded)
+    except Exception as error:  # protobuf's DecodeError, or its recursion limit
+        raise ProtocolError(f"no {message.DESCRIPTOR.name}: {error}") from None

@@ -1,0 +1,41 @@
+"""What can go wrong between a client and a Reverb server, by type."""
+
+
+class ReverbError(Exception):
+    """Any failure of a Reverb client or server."""
+
+
+class DeadlineError(ReverbError, TimeoutError):
+    """The call took longer than its deadline; what it asked for may still happen."""
+
+
+class UnavailableError(ReverbError, ConnectionError):
+    """Nobody answers at the server's address, or the connection broke."""
+
+
+class TableError(ReverbError, LookupError):
+    """The server has no table of that name."""
+
+
+class RefusedError(ReverbError):
+    """The server understood the call and refused it."""
+
+
+class ClosedError(ReverbError):
+    """The client, writer or sampler was closed before the call, or during it."""
+
+
+class SignatureError(ReverbError, ValueError):
+    """Data and a table's signature disagree in structure, shape or dtype."""
+
+
+class ProtocolError(ReverbError, ValueError):
+    """The other side sent bytes that are no valid message, or that ask for too much."""
+
+
+class TablesDifferError(ReverbError):
+    """A server's tables are not as configured: restored from a checkpoint, say."""
+
+
+class ServerError(ReverbError, RuntimeError):
+    """A server process could not be prepared or started, or ended by itself."""

@@ -1,0 +1,32 @@
+"""Every experiment module describes a run that fits together."""
+
+import importlib
+import pkgutil
+
+import pytest
+
+import experiments
+from jaxrl_dist.experiment import plan
+
+NO_RUNS = {"summarise"}  # modules that describe no run of their own
+MODULES = sorted(
+    module.name
+    for module in pkgutil.iter_modules(experiments.__path__)
+    if not module.ispkg and module.name not in NO_RUNS
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_settings_fit_together_and_fill_the_budget_but_for_one_update(name):
+    described = importlib.import_module(f"experiments.{name}").experiment()
+    built = plan(described)
+    steps = described.environment.num_envs * described.runtime.rollout_steps
+    left = described.budget.total_steps - built.schedule.total * steps
+    assert 0 <= left < steps
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_its_docstring_says_how_to_run_it_and_where_its_numbers_are(name):
+    text = importlib.import_module(f"experiments.{name}").__doc__ or ""
+    assert f"    python -m experiments.{name}\n" in text
+    assert "RESULTS.md" in text
