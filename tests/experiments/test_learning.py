@@ -18,7 +18,6 @@ pytestmark = pytest.mark.slow
         "cartpole_ppo",
         "cartpole_a2c",
         "cartpole_impala",
-        "acrobot_ppo",
         "pendulum_ppo",
         "catch_ppo",
     ],
