@@ -112,9 +112,14 @@ def plan(experiment: Experiment) -> Plan:
         ValueError: settings that do not fit each other or the machine.
     """
     config = experiment
+    rows = config.environment.num_envs * config.runtime.rollout_steps
+    if isinstance(config.agent, PPOConfig):
+        rows //= config.agent.num_minibatches
     with settings_of("runtime", config.runtime):
         num_devices = devices.choose_number(
-            config.environment.num_envs, config.runtime.num_devices
+            config.environment.num_envs,
+            config.runtime.num_devices,
+            gradient_rows=rows,
         )
     axis_name = devices.AXIS_NAME if num_devices > 1 else None
     schedule = make_schedule(config)

@@ -9,6 +9,7 @@ import pytest
 
 from jaxrl_dist import __main__ as commands
 from jaxrl_dist import cli, configuration, runs
+from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.environments.build import EnvironmentConfig
 from jaxrl_dist.run_folder import RunFolder
 from tests.small_experiments import small
@@ -143,8 +144,22 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_is_compiled(
     (tmp_path / "file").write_text("")
     with jax.log_compiles():
         assert what_is_said(capsys, *given.split()).startswith(said)
-    assert "train_all" not in caplog.text
+    assert "jit(train_all)" not in caplog.text
     assert [x.name for x in tmp_path.iterdir()] == ["file"]
+
+
+def test_minibatches_that_do_not_divide_a_batch_are_refused_before_compiling(
+    capsys, caplog, tmp_path
+):
+    with jax.log_compiles(), pytest.raises(SystemExit) as stop:
+        cli.main(small(PPOConfig()), ["--agent.num-minibatches", "3"], name="small")
+    assert stop.value.code == 2
+    assert only_line(capsys) == (
+        "agent.num_minibatches is 3, which does not divide the 16 rows that an update "
+        "has on each device; 2 or 4 would do"
+    )
+    assert "Finished XLA compilation of jit(train_all)" not in caplog.text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_folder_that_holds_something_is_refused(capsys, tmp_path):

@@ -26,7 +26,7 @@ class OnDeviceConfig:
     Attributes:
         rollout_steps: steps of each environment per update, from 1.
         num_devices: over which the environments are spread; None takes as many as there
-            are and the batch divides over.
+            are and the batch divides over, on a CPU fewer for small minibatches.
         policy_lag_updates: how many updates old the parameters are that act, from 0;
             more than 0 imitates actors that run behind the learner.
 

@@ -52,3 +52,13 @@ def test_memory_of_donated_arguments_is_reused():
     x, y = place(jnp.ones((2, 3)))
     devices.compile_for(2, lambda x, y: (x + y, y), donate=(0,))(x, y)
     assert x.is_deleted() and not y.is_deleted()
+
+
+@pytest.mark.parametrize(
+    ("gradient_rows", "number"), [(64, 1), (511, 1), (512, 2), (1024, 4), (1 << 20, 4)]
+)
+def test_a_cpu_takes_no_more_devices_than_small_minibatches_are_worth(
+    gradient_rows, number
+):
+    assert devices.choose_number(8, gradient_rows=gradient_rows) == number
+    assert devices.choose_number(8, 2, gradient_rows=gradient_rows) == 2
