@@ -19,8 +19,8 @@ AXIS_NAME = "devices"
 CPU_COMPILER_OPTIONS = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
 UNSET = -1  # what JAX takes for a number of CPU devices that nobody has chosen
 # Two CPU devices wait some 45 microseconds for each other in every gradient step. With
-# fewer rows each than this, one device alone is quicker (PPO on CartPole, 2x64 networks:
-# 1.3 times at 64 and at 128 rows each; two are 1.5 times as quick at 256).
+# fewer rows each than this, one device alone is quicker: for PPO on CartPole with 2x64
+# networks 1.3 times at 64 and at 128 rows each; two are 1.5 times as quick at 256.
 CPU_ROWS_PER_DEVICE = 256
 
 
