@@ -1,12 +1,12 @@
 """What V-trace is worth: IMPALA with actors far behind, corrected and not.
 
-CartPole-v1 with actors whose parameters are 64 updates old, trained twice with the same
-seeds: with V-trace's ratios, and with all ratios fixed to 1, as if the experience were
-the learner's own. Target: the first solves the task, the second is clearly worse.
-Measured: RESULTS.md.
+CartPole-v1 with actors whose parameters are 16 updates old and a step size that stays,
+so that they never catch up, trained twice with the same seeds: with V-trace's ratios,
+and with all ratios fixed to 1, as if the experience were the learner's own. Target: the
+first solves the task, the second is clearly worse. Measured: RESULTS.md.
 
     python -m experiments.vtrace_ablation
-    python -m experiments.vtrace_ablation --runtime.policy-lag-updates 16
+    python -m experiments.vtrace_ablation --runtime.policy-lag-updates 32
 """
 
 import dataclasses
@@ -16,15 +16,19 @@ from pathlib import Path
 
 from experiments import cartpole_impala, summarise
 from jaxrl_dist import cli, runs
+from jaxrl_dist.agents.impala import IMPALAConfig
+from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.experiment import Experiment
 from jaxrl_dist.training.on_device import OnDeviceConfig
 
 
 def experiment() -> Experiment:
     """Describes the corrected run; nothing is built until it starts."""
+    optimizer = OptimizerConfig(learning_rate=1e-3, anneal=False)
     return dataclasses.replace(
         cartpole_impala.experiment(),
-        runtime=OnDeviceConfig(rollout_steps=20, policy_lag_updates=64),
+        agent=IMPALAConfig(optimizer=optimizer),
+        runtime=OnDeviceConfig(rollout_steps=20, policy_lag_updates=16),
         num_seeds=5,
     )
 
