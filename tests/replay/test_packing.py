@@ -17,7 +17,9 @@ def through_words(rows: Trajectory, observation_dtype: str | None = None) -> Tra
     words = packing.pack(rows, observation_dtype)
     blank = packing.blank_row(jax.tree.map(lambda x: x[0], rows))
     assert words.shape[-1] == packing.layout_of(blank, observation_dtype).num_words
-    return packing.unpack(lambda a, b: words[..., a:b], blank, observation_dtype)
+    return packing.unpack(
+        lambda a, b, convert: convert(words[..., a:b]), blank, observation_dtype
+    )
 
 
 def assert_same_bits(got: Trajectory, expected: Trajectory) -> None:

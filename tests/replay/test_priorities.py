@@ -164,3 +164,22 @@ def test_a_window_wraps_around_the_end():
     np.testing.assert_array_equal(levels[0][:3], values[7:])
     rebuilt = priorities.build_levels(levels[0])
     jax.tree.map(np.testing.assert_array_equal, levels, rebuilt)
+
+
+def test_the_ends_of_a_block_that_are_0_are_not_taken():
+    blocks = jnp.array([[0.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]] * 3)
+    fraction = jnp.array([0.0, 1 / 3 - 1e-6, priorities.BELOW_ONE])
+    child, _, value = priorities.descend(blocks, fraction)
+    np.testing.assert_array_equal(child, [1, 1, 3])
+    np.testing.assert_array_equal(value, [1.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("bits", [0, 2**32 - 1])
+@pytest.mark.parametrize("num_items", [40, 2**15])
+def test_the_least_and_the_greatest_random_bits_find_items_above_0(bits, num_items):
+    items = jnp.zeros(num_items).at[num_items // 4 : num_items // 2 : 3].set(0.7)
+    drawn, values = priorities.draw(
+        priorities.build_levels(items), jnp.full((2, 64), bits, jnp.uint32)
+    )
+    np.testing.assert_array_equal(values, items[drawn])
+    assert (values > 0).all()

@@ -257,3 +257,17 @@ def test_smaller_observations_come_back_in_their_own_type():
     first = sample.trajectory.observation[0, :, 0]
     np.testing.assert_array_equal(first, sample.slot % 50)
     np.testing.assert_array_equal(sample.trajectory.observation[1, :, 8], first + 1)
+
+
+@pytest.mark.parametrize("batch_size", [32, 33])
+def test_long_sequences_of_large_rows_are_read_whole(batch_size):
+    config = ReplayConfig(capacity=200, batch_size=batch_size, warmup_steps=150)
+    replay = compiled(config.build(sequence_length=9, num_envs=2))
+    rows = make_rows(60, 2)
+    rng = np.random.default_rng(0)
+    rows = rows._replace(observation=rng.normal(size=(60, 2, 40)).astype(np.float32))
+    state, model = replay.init(jax.tree.map(lambda x: x[0], rows)), Model(2, 100, 9)
+    for _ in range(2):
+        state = replay.add(state, rows)
+        model.add(rows)
+    check_draw(replay, state, model, jax.random.key(0))
