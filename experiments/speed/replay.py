@@ -58,6 +58,7 @@ class Workload(NamedTuple):
     shape: tuple[int, ...] = PICTURE  # of an observation
     stored: str = "float32"  # type in the store
     given: str = "float32"  # type that the environment gives and the learner wants
+    time_major: bool = False  # flashbax's sequences too are handed over as [L, N]
 
     def name(self) -> str:
         """One line of a table."""
@@ -65,7 +66,8 @@ class Workload(NamedTuple):
         kind = self.stored if self.stored == self.given else f"{self.stored} as float"
         size = "x".join(map(str, self.shape))
         power = self.capacity.bit_length() - 1
-        return f"{draw} | {size} | {kind} | {self.sequence_length} | 2^{power}"
+        rows = f"{self.sequence_length}{', time-major' * self.time_major}"
+        return f"{draw} | {size} | {kind} | {rows} | 2^{power}"
 
 
 def make_rows(workload: Workload, num_steps: int, dtype: str) -> Trajectory:
@@ -123,8 +125,8 @@ def ours(workload: Workload, cycles: int) -> Program:
     return compiled(cycle, state, replay.sample(state, jax.random.key(0), BETA), cycles)
 
 
-def theirs(workload: Workload, cycles: int) -> Program:
-    """The buffer of flashbax: its own advice on donation followed."""
+def make_buffer(workload: Workload) -> Any:
+    """The buffer of flashbax that does the same."""
     flashbax = importlib.import_module("flashbax")
     arguments = {
         "add_batch_size": NUM_ENVS,
@@ -135,18 +137,25 @@ def theirs(workload: Workload, cycles: int) -> Program:
         "max_size": workload.capacity,
     }
     if workload.prioritized:
-        buffer = flashbax.make_prioritised_trajectory_buffer(
+        return flashbax.make_prioritised_trajectory_buffer(
             **arguments, priority_exponent=ALPHA, device=jax.default_backend()
         )
-    else:
-        buffer = flashbax.make_trajectory_buffer(**arguments)
-    rows = batch_major(make_rows(workload, 1, workload.stored))
+    return flashbax.make_trajectory_buffer(**arguments)
+
+
+def theirs(workload: Workload, cycles: int) -> Program:
+    """The buffer of flashbax: its own advice on donation followed."""
+    buffer = make_buffer(workload)
+    rows = swapped(make_rows(workload, 1, workload.stored))
+
+    first = 0 if workload.time_major else (slice(None), 0)  # row of each sequence
 
     def sample_of(state: Any, key: jax.Array) -> tuple[Any, Trajectory]:
         sample = buffer.sample(state, key)
         drawn = sample.experience
         observation = drawn.observation.astype(workload.given)
-        return sample, drawn._replace(observation=observation)
+        drawn = drawn._replace(observation=observation)
+        return sample, swapped(drawn) if workload.time_major else drawn
 
     def cycle(carry: tuple, index: jax.Array) -> tuple[tuple, None]:
         state, _, key = carry
@@ -156,11 +165,11 @@ def theirs(workload: Workload, cycles: int) -> Program:
         if workload.prioritized:
             probabilities = sample.probabilities
             weight = (jnp.min(probabilities) / probabilities) ** BETA
-            priority = jnp.abs(drawn.reward[:, 0]) * weight
+            priority = jnp.abs(drawn.reward[first]) * weight
             state = buffer.set_priorities(state, sample.indices, priority)
         return (state, (drawn, weight), key), None
 
-    many = batch_major(make_rows(workload, 64, workload.stored))
+    many = swapped(make_rows(workload, 64, workload.stored))
     fill = jax.jit(buffer.add, donate_argnums=0)
     state = buffer.init(jax.tree.map(lambda x: x[0, 0], rows))
     for _ in range(workload.capacity // (64 * NUM_ENVS) + 1):
@@ -171,8 +180,8 @@ def theirs(workload: Workload, cycles: int) -> Program:
     return compiled(cycle, state, drawn, cycles)
 
 
-def batch_major(rows: Trajectory) -> Trajectory:
-    """Rows [T, B] as flashbax takes them, [B, T]."""
+def swapped(rows: Trajectory) -> Trajectory:
+    """Rows [T, B] as flashbax takes and gives them, [B, T]; and back."""
     return jax.tree.map(lambda x: x.swapaxes(0, 1), rows)
 
 
@@ -224,6 +233,7 @@ def contests() -> list[Workload]:
             one._replace(sequence_length=2),
             one._replace(sequence_length=2, stored="uint8", given="uint8"),
             one._replace(sequence_length=20),
+            one._replace(sequence_length=20, time_major=True),
         ]
         found += [
             one._replace(shape=SMALL, capacity=2**power) for power in (15, 17, 20)
