@@ -3,16 +3,18 @@
 One cycle adds a row of each of 64 environments, draws 256 sequences, hands them over in
 memory and, if prioritized, sets 256 priorities. Cycles follow each other inside one
 compiled scan with a donated state, the two programs in turns. Each row is an
-observation of (10, 10, 4) with the scalars of a `Trajectory`; both store the same.
+observation with the scalars of a `Trajectory`; both store the same. Ours hands over
+sequences [L, N, ...], flashbax [N, L, ...], but where it says "time-major".
 
     python -m pip install flashbax==0.1.3
     python -m experiments.speed.replay
-    python -m experiments.speed.replay --peer False --table
+    python -m experiments.speed.replay --no-peer --table
 
 On a CPU with other work going on, only the ratios mean something.
 """
 
 import dataclasses
+import functools
 import importlib
 import statistics
 import time
@@ -204,20 +206,18 @@ def seconds(program: Program) -> tuple[float, Program]:
 
 
 def measure(
-    builders: list[Callable[[Workload, int], Program]],
-    workload: Workload,
-    settings: Settings,
-) -> list[list[float]]:
-    """Microseconds per cycle of several programs, sampled in turns."""
-    once, _ = seconds(builders[0](workload, 200))
+    builders: list[Callable[[int], Program]], settings: Settings
+) -> list[float]:
+    """Microseconds per cycle of several programs, sampled in turns; medians."""
+    once, _ = seconds(builders[0](200))
     cycles = max(20, int(200 * settings.seconds_per_sample / once))
-    programs = [build(workload, cycles) for build in builders]
+    programs = [build(cycles) for build in builders]
     samples: list[list[float]] = [[] for _ in builders]
     for _ in range(settings.rounds):
         for number, kept in enumerate(samples):
             taken, programs[number] = seconds(programs[number])
             kept.append(1e6 * taken / cycles)
-    return samples
+    return [statistics.median(kept) for kept in samples]
 
 
 def contests() -> list[Workload]:
@@ -242,31 +242,57 @@ def contests() -> list[Workload]:
 
 
 def costs() -> list[Workload]:
-    """Every type at every capacity, for sequences of two rows."""
-    kinds = (("float32", "float32"), ("uint8", "float32"), ("uint8", "uint8"))
+    """Every type, drawn either way, as sequences of two rows; and small rows."""
+    kinds = (("float32", "float32"), ("bfloat16", "float32"), ("uint8", "float32"))
     return [
-        Workload(2**power, 2, prioritized, stored=stored, given=given)
+        Workload(0, 2, prioritized, shape, stored, given)
         for prioritized in (False, True)
-        for stored, given in (*kinds, ("bfloat16", "float32"))
-        for power in (15, 17, 20)
+        for shape, types in (
+            (SMALL, kinds[:1]),
+            (PICTURE, (*kinds, ("uint8", "uint8"))),
+        )
+        for stored, given in types
     ]
+
+
+def print_contests(settings: Settings) -> None:
+    """Prints a row for each contest."""
+    print("| draw | observation | type | rows | capacity | ours | flashbax | ratio |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for workload in contests():
+        if settings.only not in workload.name():
+            continue
+        programs = [functools.partial(ours, workload)]
+        if settings.peer:
+            programs.append(functools.partial(theirs, workload))
+        medians = measure(programs, settings)
+        figures = [f"{median:.0f}" for median in medians]
+        if settings.peer:
+            figures.append(f"{medians[1] / medians[0]:.2f}")
+        print(f"| {workload.name()} | {' | '.join(figures)} |", flush=True)
+
+
+def print_costs(settings: Settings) -> None:
+    """Prints a row for each type, the capacities measured in turns."""
+    print("| draw | observation | type | rows | 2^15 | 2^17 | 2^20 | 2^20 over 2^15 |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for workload in costs():
+        name = workload.name().rpartition(" | ")[0]
+        if settings.only not in name:
+            continue
+        sizes = [workload._replace(capacity=2**power) for power in (15, 17, 20)]
+        medians = measure([functools.partial(ours, size) for size in sizes], settings)
+        figures = " | ".join(f"{median:.0f}" for median in medians)
+        print(f"| {name} | {figures} | {medians[2] / medians[0]:.2f} |", flush=True)
 
 
 def main(settings: Settings) -> None:
     """Prints microseconds per cycle, and the ratios."""
     print(f"{jax.devices()[0].device_kind}; microseconds per cycle")
-    print("| draw | observation | type | rows | capacity | ours | flashbax | ratio |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    builders = [ours, theirs] if settings.peer else [ours]
-    for workload in costs() if settings.table else contests():
-        if settings.only not in workload.name():
-            continue
-        samples = measure(builders, workload, settings)
-        medians = [statistics.median(kept) for kept in samples]
-        figures = [f"{median:.0f}" for median in medians]
-        if settings.peer:
-            figures.append(f"{medians[1] / medians[0]:.2f}")
-        print(f"| {workload.name()} | {' | '.join(figures)} |", flush=True)
+    if settings.table:
+        print_costs(settings)
+    else:
+        print_contests(settings)
 
 
 if __name__ == "__main__":
