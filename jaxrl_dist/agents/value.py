@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import optax
 
 from jaxrl_dist.agents.base import (
-    NStep,
     average_over,
     mask_weights,
     n_step_transitions,
@@ -23,7 +22,7 @@ from jaxrl_dist.agents.exploration import (
     epsilon_greedy,
     ladder_exponents,
 )
-from jaxrl_dist.agents.flat import layout_of
+from jaxrl_dist.agents.flat import Flat, layout_of
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.checks import check_at_least, check_in_range
 from jaxrl_dist.types import (
@@ -161,6 +160,47 @@ def make_value_agent(
         uniform = jax.random.uniform(key_explore, (batch_size,))
         return Chance(uniform, objective.draw(key_network))
 
+    find_gradients = make_gradients(config, objective, layout, axis_name)
+
+    def gradients(
+        state: ValueState, sample: Sample, key: jax.Array
+    ) -> tuple[jax.Array, UpdateInfo]:
+        grads, info = find_gradients(state, sample, key)
+        info.metrics["epsilon"] = acting_params(state).epsilon
+        return grads, info
+
+    def apply_gradients(state: ValueState, grads: jax.Array) -> ValueState:
+        deltas, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params, num_updates = state.params + deltas, state.num_updates + 1
+        target_params = moved_target(
+            config, state.target_params, params=params, num_updates=num_updates
+        )
+        return ValueState(params, target_params, opt_state, num_updates)
+
+    def update(
+        state: ValueState, sample: Sample, key: jax.Array
+    ) -> tuple[ValueState, UpdateInfo]:
+        grads, info = gradients(state, sample, key)
+        return apply_gradients(state, grads), info
+
+    return Agent(
+        init=init,
+        acting_params=acting_params,
+        initial_memory=lambda batch_size: (),
+        draw=draw,
+        act=make_act(config, objective, axis_name),
+        update=update,
+        gradients=gradients,
+        apply_gradients=apply_gradients,
+        sequence_length=config.n_step + 1,
+    )
+
+
+def make_act(
+    config: ValueConfig, objective: Objective, axis_name: str | None
+) -> Callable:
+    """Builds the function that acts, epsilon-greedily; its extras are ()."""
+
     def act(
         acting: Acting, memory: ArrayTree, time_step: TimeStep, noise: Chance | None
     ) -> tuple[ArrayTree, jax.Array, ArrayTree]:
@@ -169,12 +209,17 @@ def make_value_agent(
         if noise is None:
             return memory, jnp.argmax(q_values, axis=-1).astype(jnp.int32), ()
         epsilon = jnp.full(noise.explore.shape, acting.epsilon)
-        if config.exploration.ladder:
-            exponents = ladder_exponents(
-                config.exploration.ladder, len(epsilon), axis_name
-            )
-            epsilon = epsilon**exponents
+        if ladder := config.exploration.ladder:
+            epsilon = epsilon ** ladder_exponents(ladder, len(epsilon), axis_name)
         return memory, epsilon_greedy(q_values, epsilon, noise.explore), ()
+
+    return act
+
+
+def make_gradients(
+    config: ValueConfig, objective: Objective, layout: Flat, axis_name: str | None
+) -> Callable[..., tuple[jax.Array, UpdateInfo]]:
+    """Builds the function that finds the gradients of a sample, [P]."""
 
     def gradients(
         state: ValueState, sample: Sample, key: jax.Array
@@ -194,36 +239,33 @@ def make_value_agent(
         grads, (errors, metrics) = jax.grad(loss, has_aux=True)(state.params)
         grads = average_over(grads, axis_name)
         metrics["gradient_norm"] = jnp.linalg.norm(grads)
-        metrics["epsilon"] = acting_params(state).epsilon
         return grads, UpdateInfo(steps.mask * jnp.abs(errors), metrics)
 
-    def apply_gradients(state: ValueState, grads: jax.Array) -> ValueState:
-        deltas, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = state.params + deltas
-        num_updates = state.num_updates + 1
-        target_params = params
-        if config.target_step_size < 1.0:
-            way = params - state.target_params
-            target_params = state.target_params + config.target_step_size * way
-        if config.target_period_updates > 1:
-            due = num_updates % config.target_period_updates == 0
-            target_params = jnp.where(due, target_params, state.target_params)
-        return ValueState(params, target_params, opt_state, num_updates)
+    return gradients
 
-    def update(
-        state: ValueState, sample: Sample, key: jax.Array
-    ) -> tuple[ValueState, UpdateInfo]:
-        grads, info = gradients(state, sample, key)
-        return apply_gradients(state, grads), info
 
-    return Agent(
-        init=init,
-        acting_params=acting_params,
-        initial_memory=lambda batch_size: (),
-        draw=draw,
-        act=act,
-        update=update,
-        gradients=gradients,
-        apply_gradients=apply_gradients,
-        sequence_length=config.n_step + 1,
-    )
+def moved_target(
+    config: ValueConfig,
+    target_params: jax.Array,
+    *,
+    params: jax.Array,
+    num_updates: jax.Array,
+) -> jax.Array:
+    """Moves the target network towards the online one, when it is due.
+
+    Args:
+        config: how far, and how often.
+        target_params: [P] as they were.
+        params: [P] of the online network.
+        num_updates: [] int32, made so far.
+
+    Returns:
+        [P] as they are now.
+    """
+    moved = params
+    if config.target_step_size < 1.0:
+        moved = target_params + config.target_step_size * (params - target_params)
+    if config.target_period_updates == 1:
+        return moved
+    due = num_updates % config.target_period_updates == 0
+    return jnp.where(due, moved, target_params)
