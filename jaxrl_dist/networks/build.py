@@ -21,18 +21,9 @@ from jaxrl_dist.networks.heads import (
     TanhGaussianHead,
     ValueHead,
 )
-from jaxrl_dist.networks.observations import (
-    example_observation,
-    prepare,
-    prepared_shape,
-)
-from jaxrl_dist.networks.torsos import (
-    MLP,
-    Activation,
-    ImpalaCNN,
-    MinAtarCNN,
-    NatureCNN,
-)
+from jaxrl_dist.networks.observations import example_observation, prepare
+from jaxrl_dist.networks.torso_choice import TorsoName, choose_torso, make_torso
+from jaxrl_dist.networks.torsos import Activation
 from jaxrl_dist.types import (
     ArraySpec,
     ArrayTree,
@@ -41,10 +32,7 @@ from jaxrl_dist.types import (
     Params,
 )
 
-TorsoName = Literal["auto", "mlp", "minatar_cnn", "nature_cnn", "impala_cnn"]
 PolicyName = Literal["auto", "categorical", "gaussian", "tanh_gaussian"]
-# The least height and width of which something is left after the convolutions.
-SMALLEST_IMAGE = {"minatar_cnn": 3, "nature_cnn": 36, "impala_cnn": 1}
 
 
 class ActorCritic(NamedTuple):
@@ -114,11 +102,20 @@ class ActorCriticConfig:
         Raises:
             ValueError: torso or policy do not fit the environment.
         """
-        torso_name = _torso_name(self, spec)
+        torso_name = choose_torso(self.torso, spec)
         policy_head, noise = _policy_head(self, spec)
+
+        def torso() -> nn.Module:
+            return make_torso(
+                torso_name,
+                hidden=self.hidden,
+                activation=self.activation,
+                layer_norm=self.layer_norm,
+            )
+
         module = ActorCriticModule(
-            policy_torso=_torso(torso_name, self),
-            value_torso=None if self.shared_torso else _torso(torso_name, self),
+            policy_torso=torso(),
+            value_torso=None if self.shared_torso else torso(),
             policy_head=policy_head,
             value_head=ValueHead(),
         )
@@ -186,42 +183,6 @@ def _feed_forward(
         unroll=unroll,
         is_recurrent=False,
     )
-
-
-def _torso_name(config: ActorCriticConfig, spec: EnvironmentSpec) -> str:
-    """Chooses a torso, or checks that the chosen one fits."""
-    prepared = prepared_shape(spec.observation)
-    name = config.torso
-    if name == "auto":
-        if not prepared.is_image or min(prepared.shape[:2]) < 3:
-            return "mlp"
-        small = min(prepared.shape[:2]) < SMALLEST_IMAGE["nature_cnn"]
-        return "minatar_cnn" if small else "nature_cnn"
-    if name == "mlp":
-        return name
-    if not prepared.is_image:
-        raise ValueError(
-            f"network.torso={name} needs one image [height, width, channels], but "
-            f"{spec.name} observes {prepared.shape[0]} features; use mlp or auto"
-        )
-    least = SMALLEST_IMAGE[name]
-    if min(prepared.shape[:2]) < least:
-        height, width, _ = prepared.shape
-        raise ValueError(
-            f"network.torso={name} needs images from {least}x{least}, but {spec.name} "
-            f"observes {height}x{width}; use minatar_cnn, impala_cnn, mlp or auto"
-        )
-    return name
-
-
-def _torso(name: str, config: ActorCriticConfig) -> nn.Module:
-    if name == "mlp":
-        return MLP(config.hidden, config.activation, config.layer_norm)
-    return {
-        "minatar_cnn": MinAtarCNN,
-        "nature_cnn": NatureCNN,
-        "impala_cnn": ImpalaCNN,
-    }[name]()
 
 
 def _policy_head(
