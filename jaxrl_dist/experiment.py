@@ -6,7 +6,7 @@ import time
 import typing
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -160,7 +160,8 @@ def plan(experiment: Experiment) -> Plan:
             axis_name=axis_name,
         )
     with settings_of("network", config.network):
-        network = config.network.build(normaliser.spec)
+        # Of the kind that the agent needs, as `Experiment` has checked.
+        network: Any = config.network.build(normaliser.spec)
     total_updates = schedule.total
     if config.replay is not None:
         with settings_of("replay", config.replay):
