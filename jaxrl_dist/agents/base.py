@@ -1,5 +1,6 @@
 """What all agents share: reading steps out of rows, averaging over devices."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -36,6 +37,57 @@ def transitions(rows: Trajectory, gamma: float) -> Transitions:
         ends=rows.is_last[1:],
         mask=1.0 - rows.is_last[:-1],
     )
+
+
+class NStep(NamedTuple):
+    """One transition over up to n steps for each sequence, as if it were one step."""
+
+    observation: ArrayTree  # [B, ...] of the first row
+    action: ArrayTree  # [B, ...] of the first row
+    reward: jax.Array  # [B] discounted sum of what the steps earned, reward units
+    discount: jax.Array  # [B] on the value reached: gamma^steps, or 0 if terminated
+    next_observation: ArrayTree  # [B, ...] that was reached
+    mask: jax.Array  # [B] 1, or 0 where the first row was an episode's last: no step
+
+
+def n_step_transitions(rows: Trajectory, gamma: float) -> NStep:
+    """Reads one transition of n steps out of n + 1 rows, or of fewer up to an end.
+
+    Args:
+        rows: [n + 1, B, ...], n from 1.
+        gamma: discount per step, in [0, 1].
+
+    Returns:
+        [B, ...] transitions. Where an episode ended on the way, terminated or
+        truncated, they reach its last observation and nothing beyond it.
+    """
+    steps = transitions(rows, gamma)
+    n = len(steps.rewards)
+    reward, discount = steps.rewards[0], steps.discounts[0]
+    next_observation = jax.tree.map(lambda x: x[1], rows.observation)
+    going = ~steps.ends[0]
+    for t in range(1, n):
+        reward = reward + jnp.where(going, discount * steps.rewards[t], 0.0)
+        discount = jnp.where(going, discount * steps.discounts[t], discount)
+        next_observation = jax.tree.map(
+            functools.partial(_where, going),
+            jax.tree.map(lambda x, t=t: x[t + 1], rows.observation),
+            next_observation,
+        )
+        going = going & ~steps.ends[t]
+    return NStep(
+        observation=jax.tree.map(lambda x: x[0], rows.observation),
+        action=jax.tree.map(lambda x: x[0], steps.actions),
+        reward=reward,
+        discount=discount,
+        next_observation=next_observation,
+        mask=steps.mask[0],
+    )
+
+
+def _where(condition: jax.Array, chosen: jax.Array, other: jax.Array) -> jax.Array:
+    """Picks elements [B, ...] of two arrays by a condition [B]."""
+    return jnp.where(jnp.expand_dims(condition, range(1, chosen.ndim)), chosen, other)
 
 
 def average_over(tree: ArrayTree, axis_name: str | None) -> ArrayTree:

@@ -120,6 +120,7 @@ class PPOConfig:
 
         return Agent(
             init=make_init(network, optimizer),
+            acting_params=lambda state: state.params,
             initial_memory=network.initial_memory,
             draw=network.noise,
             act=make_act(network),
