@@ -149,8 +149,9 @@ def make_value_agent(
         return grads, info
 
     def apply_gradients(state: ValueState, grads: jax.Array) -> ValueState:
-        deltas, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params, num_updates = state.params + deltas, state.num_updates + 1
+        steps: Any = optimizer.update(grads, state.opt_state, state.params)
+        params, opt_state = state.params + steps[0], steps[1]
+        num_updates = state.num_updates + 1
         target_params = moved_target(
             config, state.target_params, params=params, num_updates=num_updates
         )
@@ -172,7 +173,16 @@ def make_value_agent(
         gradients=gradients,
         apply_gradients=apply_gradients,
         sequence_length=config.n_step + 1,
+        distribution=make_distribution(objective),
     )
+
+
+def make_distribution(objective: Objective) -> Callable | None:
+    """Builds (acting, observation [B, ...]) to ReturnDistribution; None without one."""
+    find = objective.distribution
+    if find is None:
+        return None
+    return lambda acting, observation: find(acting.params, observation)
 
 
 def make_gradients(
