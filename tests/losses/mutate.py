@@ -84,7 +84,7 @@ def selections(mutant: Mutant) -> list[list[str]]:
     names = ALL_TESTS.get(mutant.module) or sorted({mutant.function} & public or public)
     return [
         [str(TESTS / f"test_{name}.py") for name in own],
-        [str(TESTS / "test_all_losses.py"), "-k", " or ".join(names)],
+        [*map(str, sorted(TESTS.glob("test_all_*.py"))), "-k", " or ".join(names)],
     ]
 
 
