@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxrl_dist.replay.reverb.chunking import Chunker, WriterConfig
-from jaxrl_dist.replay.reverb.connection import Connection
+from jaxrl_dist.replay.reverb.connection import Connection, chosen_timeout
 from jaxrl_dist.replay.reverb.encoding import ItemEncoder
 from jaxrl_dist.replay.reverb.errors import SignatureError, TableError
 from jaxrl_dist.replay.reverb.in_flight import InsertMetrics, Item
@@ -126,11 +126,13 @@ class Writer:
         """Waits until every item is in its table; closes chunks that are not full.
 
         Raises:
+            ValueError: the timeout is not above 0.
             DeadlineError: some are not confirmed in time.
             ReverbError: some were refused, or the writer is closed.
         """
+        timeout = chosen_timeout(timeout_seconds, self._config.timeout_seconds)
         self._close_chunks()
-        self._stream.flush(timeout_seconds or self._config.timeout_seconds)
+        self._stream.flush(timeout)
 
     def forget_rows(self) -> None:
         """Starts anew: no later item will reach back to the rows so far."""
@@ -151,13 +153,15 @@ class Writer:
         """Flushes, then ends the stream; twice is once.
 
         Raises:
+            ValueError: the timeout is not above 0; nothing was done.
             DeadlineError: some items were not confirmed in time, and are dropped.
             ReverbError: some were refused.
         """
+        timeout = chosen_timeout(timeout_seconds, self._config.timeout_seconds)
         if self._closed:
             return
         try:
-            self.flush(timeout_seconds)
+            self.flush(timeout)
         finally:
             self.cancel()
 
