@@ -171,7 +171,7 @@ def leaky_vtrace(
     ratios = jnp.exp(log_ratios)
     errors = rewards + discounts * next_values - values
     carried = cut_at_ends(discounts, ends)
-    none = jnp.zeros_like(values[0])
+    none = jnp.zeros(values.shape[1:], values.dtype)
     corrections = linear_recurrence(
         increments=_leak(ratios, cap=clip_rho, alpha=alpha_rho) * errors,
         factors=carried * _leak(ratios, cap=clip_c, alpha=alpha_c),

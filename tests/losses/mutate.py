@@ -43,6 +43,7 @@ OPTIONS += ["-p", "no:unraisableexception", "-p", "no:threadexception"]
 # Which tests know a file's own facts; what holds of all losses is tried after them.
 OWN_TESTS = {
     "blocks": ["blocks", "quantile"],
+    "categorical": ["categorical", "categorical_projection"],
     "selection": ["selection", "td"],
 }
 # Of what holds of all losses, what is tried where a file serves others.

@@ -51,6 +51,13 @@ def test_at_the_bounds_themselves_the_kl_coefficient_stays():
         assert got == 3.0
 
 
+def test_the_kl_coefficient_answers_in_the_type_of_the_kl():
+    got = losses.adapted_kl_coefficient(
+        coefficient=jnp.bfloat16(3.0), kl=jnp.float32(0.01), target_kl=0.1
+    )
+    assert got.dtype == jnp.float32
+
+
 ONE = {"log_ratios": np.zeros(1), "advantages": np.ones(1)}
 
 

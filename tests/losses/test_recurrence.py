@@ -36,6 +36,14 @@ def test_both_methods_match_a_loop(method, num_steps):
     np.testing.assert_allclose(got, expected, rtol=1e-10)
 
 
+def test_the_scale_is_1_unless_said():
+    arrays = draw(3)
+    np.testing.assert_array_equal(
+        losses.linear_recurrence(**arrays),
+        losses.linear_recurrence(**arrays, scale=1.0),
+    )
+
+
 @pytest.mark.parametrize("num_steps", [1, 33])
 def test_both_methods_have_the_same_gradient(num_steps):
     arrays = jax.tree.map(jnp.asarray, draw(num_steps))

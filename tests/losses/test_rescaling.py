@@ -164,6 +164,18 @@ def test_targets_match_the_definition_across_ends(n, epsilon):
         np.testing.assert_allclose(got[start, b], h_by_hand(target, epsilon), rtol=1e-4)
 
 
+def test_values_without_an_axis_of_actions_are_refused():
+    steps = make_steps((4,))
+    with pytest.raises(ValueError, match="next_q_values must have at least 2 axes"):
+        losses.rescaled_n_step_targets(
+            rewards=steps["rewards"],
+            discounts=steps["discounts"],
+            next_q_values=steps["values"],
+            next_q_selector=steps["values"],
+            n=2,
+        )
+
+
 def test_an_epsilon_below_0_is_refused():
     for function in (losses.signed_hyperbolic, losses.signed_parabolic):
         with pytest.raises(ValueError, match="epsilon must be at least 0, got -0.1"):
