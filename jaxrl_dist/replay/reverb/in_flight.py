@@ -4,7 +4,7 @@ import collections
 import concurrent.futures
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from jaxrl_dist.checks import check_at_least
 
@@ -79,17 +79,18 @@ class Chunk:
     def __init__(self, key: bytes, num_bytes: int):
         self.key = key  # encoded
         self.num_bytes = num_bytes  # uncompressed
-        self.encoded: Any = None  # (size, pieces), or a future of it
+        self.encoded: bytes | concurrent.futures.Future[bytes] | None = None
         self.in_history = True  # later items may use it
         self.unsent = 0  # items that use it and were not sent
         self.use = 0  # items that use it and were not confirmed
         self.stream = 0  # the last stream on which the server holds it
 
-    def compressed(self) -> tuple[int, list]:
-        """The encoded chunk, once it is: its length and its pieces."""
+    def compressed(self) -> bytes:
+        """The encoded chunk, once it is."""
         encoded = self.encoded
         if isinstance(encoded, concurrent.futures.Future):
             encoded = encoded.result()
+        assert encoded is not None
         return encoded
 
 
@@ -119,22 +120,31 @@ class InFlight:
     def __len__(self) -> int:
         return len(self.unsent) + len(self.sent)
 
-    def has_room(self) -> bool:
-        """Whether one more item may be taken: always, if there is none."""
-        config = self._config
-        return len(self) == 0 or (
-            len(self) < config.max_in_flight_items
-            and self.num_bytes < config.max_in_flight_bytes
-        )
+    def take(self, items: Sequence[Item], start: int) -> int:
+        """Appends items for as long as there is room: for one always, if there is none.
 
-    def take(self, item: Item) -> None:
-        """Appends an item."""
-        for chunk in item.chunks:
-            if chunk.use == 0:
-                self.num_bytes += chunk.num_bytes
-            chunk.use += 1
-            chunk.unsent += 1
-        self.unsent.append(item)
+        Args:
+            items: to append.
+            start: index of the first.
+
+        Returns:
+            The index of the first that found no room; their number if all did.
+        """
+        config, count = self._config, len(self)
+        for index in range(start, len(items)):
+            if count and (
+                count >= config.max_in_flight_items
+                or self.num_bytes >= config.max_in_flight_bytes
+            ):
+                return index
+            for chunk in items[index].chunks:
+                if chunk.use == 0:
+                    self.num_bytes += chunk.num_bytes
+                chunk.use += 1
+                chunk.unsent += 1
+            self.unsent.append(items[index])
+            count += 1
+        return len(items)
 
     def send(self) -> Item:
         """The next item, which counts as sent from now on."""

@@ -67,14 +67,13 @@ class InsertStream:
         deadline = time.monotonic() + timeout_seconds
         with self.lock:
             self._counts["created"] += len(items)
-            for index, item in enumerate(items):
-                while not self._items.has_room():
-                    self._check()
-                    if self._config.when_full == "drop":
-                        self._counts["dropped"] += len(items) - index
-                        return
-                    self._wait_for_room(deadline, items[index:])
-                self._items.take(item)
+            taken = 0
+            while (taken := self._items.take(items, taken)) < len(items):
+                self._check()
+                if self._config.when_full == "drop":
+                    self._counts["dropped"] += len(items) - taken
+                    return
+                self._wait_for_room(deadline, len(items) - taken)
             self._check()
             if self._idle or len(self._items.unsent) >= self._config.items_per_message:
                 self._work.notify()
@@ -139,12 +138,12 @@ class InsertStream:
             call.cancel()
         self._thread.join(timeout=5.0)
 
-    def _wait_for_room(self, deadline: float, waiting: Sequence[Item]) -> None:
+    def _wait_for_room(self, deadline: float, waiting: int) -> None:
         began = time.monotonic()
         if began >= deadline:
-            self._counts["dropped"] += len(waiting)
+            self._counts["dropped"] += waiting
             raise DeadlineError(
-                f"no room for {len(waiting)} items in time: "
+                f"no room for {waiting} items in time: "
                 f"{len(self._items)} are unconfirmed"
             )
         self._work.notify()

@@ -110,13 +110,13 @@ class Writer:
         stretches, slices = self._chunker.last(num_rows)
         keys = self._keys.draw(len(chosen))
         items = []
-        for (key, encoded_key), priority, environment in zip(
-            keys, encoded_priorities, chosen, strict=True
+        by_stretch = ([stretch[each] for each in chosen] for stretch in stretches)
+        for (key, encoded_key), priority, *chunks in zip(
+            keys, encoded_priorities, *by_stretch, strict=True
         ):
-            chunks = tuple(stretch[environment] for stretch in stretches)
             chunk_keys = [chunk.key for chunk in chunks]
             encoded = encoder.encode(encoded_key, priority, slices, chunk_keys)
-            items.append(Item(key, encoded, chunks))
+            items.append(Item(key, encoded, tuple(chunks)))
         self._waiting += items
         if not self._chunker.is_open:
             self._hand_over()
