@@ -136,6 +136,15 @@ def test_next_logits_of_another_shape_are_refused_by_name():
         )
 
 
+def test_actions_share_their_atoms():
+    batch = make_batch()
+    batch["atoms"] = np.tile(batch["atoms"], (3, 2, 1))
+    with pytest.raises(
+        ValueError, match=r"atoms has shape \(3, 2, 6\), expected \(6,\)"
+    ):
+        losses.categorical_loss(**batch)
+
+
 def test_numbers_of_atoms_that_do_not_agree_are_refused():
     masses = np.ones((2, 3))
     with pytest.raises(ValueError, match=r"atoms has shape \(4,\), expected \(3,\) or"):
