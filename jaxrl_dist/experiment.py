@@ -18,6 +18,7 @@ from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.iqn import IQNConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.agents.pqn import PQNConfig
 from jaxrl_dist.agents.qr_dqn import QRDQNConfig
 from jaxrl_dist.agents.rainbow import RainbowConfig
 from jaxrl_dist.checks import check_at_least, check_in_range, settings_of
@@ -45,7 +46,7 @@ from jaxrl_dist.types import Agent
 
 MAX_SEED = 2**31 - 1
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
-ValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
+ValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig | PQNConfig
 AgentConfig = ActorCriticAgent | ValueAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig
 NETWORKS: dict[type, type] = {  # that go with the agents
@@ -189,7 +190,7 @@ def _gradient_rows(config: Experiment) -> int:
     """Rows behind each gradient step."""
     if config.replay is not None:
         return config.replay.batch_size
-    if isinstance(config.agent, PPOConfig):
+    if isinstance(config.agent, PPOConfig | PQNConfig):
         return _rollout_steps(config) // config.agent.num_minibatches
     return _rollout_steps(config)
 
