@@ -6,7 +6,7 @@ import time
 import typing
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -46,7 +46,8 @@ from jaxrl_dist.types import Agent
 
 MAX_SEED = 2**31 - 1
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
-ValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig | PQNConfig
+ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
+ValueAgent = ReplayedValueAgent | PQNConfig
 AgentConfig = ActorCriticAgent | ValueAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig
 NETWORKS: dict[type, type] = {  # that go with the agents
@@ -161,7 +162,8 @@ def plan(experiment: Experiment) -> Plan:
             axis_name=axis_name,
         )
     with settings_of("network", config.network):
-        network = config.network.build(normaliser.spec)
+        # Of the kind that the agent needs, as `Experiment` has checked.
+        network: Any = config.network.build(normaliser.spec)
     total_updates = schedule.total
     if config.replay is not None:
         with settings_of("replay", config.replay):

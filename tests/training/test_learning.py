@@ -15,7 +15,7 @@ from jaxrl_dist.agents.qr_dqn import QRDQNConfig
 from jaxrl_dist.agents.value import ValueConfig
 from jaxrl_dist.environments.base import Environment, Outcome
 from jaxrl_dist.evaluation import evaluate
-from jaxrl_dist.experiment import ValueAgent
+from jaxrl_dist.experiment import ReplayedValueAgent
 from jaxrl_dist.replay.sequences import ReplayConfig
 from jaxrl_dist.training.on_device import make_on_device
 from jaxrl_dist.types import ArraySpec, DiscreteSpec, EnvironmentSpec
@@ -82,7 +82,7 @@ def test_an_agent_learns_to_follow_cues(config, num_devices, lag):
         num_envs=16,
         policy_lag_updates=lag,
         num_devices=num_devices,
-        replay=REPLAY if isinstance(config, ValueAgent) else None,
+        replay=REPLAY if isinstance(config, ReplayedValueAgent) else None,
     )
     run = make_on_device(setting, num_devices=num_devices, num_seeds=1)
     state, report = run.train(run.init(0), jnp.int32(0), jnp.int32(150))
