@@ -21,11 +21,14 @@ from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.agents.pqn import PQNConfig
 from jaxrl_dist.agents.qr_dqn import QRDQNConfig
 from jaxrl_dist.agents.rainbow import RainbowConfig
+from jaxrl_dist.agents.sac import SACConfig
+from jaxrl_dist.agents.td3 import TD3Config
 from jaxrl_dist.checks import check_at_least, check_in_range, settings_of
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments.build import EnvironmentConfig
 from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.networks.build import ActorCriticConfig
+from jaxrl_dist.networks.policy_and_critics import PolicyAndCriticsConfig
 from jaxrl_dist.replay.sequences import ReplayConfig
 from jaxrl_dist.training.from_replay import (
     ReplaySetting,
@@ -48,11 +51,13 @@ MAX_SEED = 2**31 - 1
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
 ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
 ValueAgent = ReplayedValueAgent | PQNConfig
-AgentConfig = ActorCriticAgent | ValueAgent
-NetworkConfig = ActorCriticConfig | QNetworkConfig
+ContinuousAgent = SACConfig | TD3Config
+AgentConfig = ActorCriticAgent | ValueAgent | ContinuousAgent
+NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig
 NETWORKS: dict[type, type] = {  # that go with the agents
     **dict.fromkeys(typing.get_args(ActorCriticAgent), ActorCriticConfig),
     **dict.fromkeys(typing.get_args(ValueAgent), QNetworkConfig),
+    **dict.fromkeys(typing.get_args(ContinuousAgent), PolicyAndCriticsConfig),
 }
 
 

@@ -123,6 +123,29 @@ def mask_weights(mask: jax.Array, axis_name: str | None) -> jax.Array:
     return mask / jnp.maximum(share, jnp.finfo(mask.dtype).tiny)
 
 
+def masked_means(terms: dict[str, jax.Array], mask: jax.Array) -> dict[str, jax.Array]:
+    """Averages terms [B] over the whole batch, [] each; what is no step counts as 0."""
+    return {name: jnp.mean(mask * term) for name, term in terms.items()}
+
+
+def over_steps(means: ArrayTree, mask: jax.Array, axis_name: str | None) -> ArrayTree:
+    """Turns means over the batch into means over those of its rows that are steps.
+
+    Averages over devices too: one collective serves means, gradients and the mask.
+
+    Args:
+        means: of `masked_means`, and gradients of such means.
+        mask: [B] 0 where a sequence begins with no step.
+        axis_name: device axis that shares the batch; None for one device.
+
+    Returns:
+        The same tree, equal on all devices.
+    """
+    means, share = average_over((means, mask.mean()), axis_name)
+    share = jnp.maximum(share, jnp.finfo(share.dtype).tiny)
+    return jax.tree.map(lambda x: x / share, means)
+
+
 def normalise(
     values: jax.Array, weights: jax.Array, axis_name: str | None
 ) -> jax.Array:

@@ -7,10 +7,11 @@ collective averages it over devices.
 import itertools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxrl_dist.types import ArrayTree
 
@@ -49,3 +50,29 @@ def layout_of(like: ArrayTree) -> Flat:
         return jax.tree.unflatten(structure, arrays)
 
     return Flat(ravel, unravel)
+
+
+def step_along(
+    optimizer: optax.GradientTransformation,
+    grads: jax.Array,
+    opt_state: optax.OptState,
+    params: jax.Array,
+) -> tuple[jax.Array, optax.OptState]:
+    """One gradient step on a vector of parameters [P]."""
+    deltas: Any
+    deltas, opt_state = optimizer.update(grads, opt_state, params)
+    return params + deltas, opt_state
+
+
+def soft_update(target: ArrayTree, params: ArrayTree, step_size: float) -> ArrayTree:
+    """Moves target parameters towards those that learn.
+
+    Args:
+        target: tree of arrays.
+        params: the same, of the learner.
+        step_size: tau, in [0, 1]; at 1, a copy.
+
+    Returns:
+        target + tau (params - target).
+    """
+    return jax.tree.map(lambda x, new: x + step_size * (new - x), target, params)

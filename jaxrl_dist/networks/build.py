@@ -25,7 +25,6 @@ from jaxrl_dist.networks.observations import example_observation, prepare
 from jaxrl_dist.networks.torso_choice import TorsoName, choose_torso, make_torso
 from jaxrl_dist.networks.torsos import Activation
 from jaxrl_dist.types import (
-    ArraySpec,
     ArrayTree,
     DiscreteSpec,
     EnvironmentSpec,
@@ -207,7 +206,7 @@ def _policy_head(
     (size,) = action.shape
     std = (config.state_dependent_std, config.initial_std)
     if name == "tanh_gaussian":
-        low, high = _bounds(action, spec.name)
+        low, high = action_bounds(spec)
         return TanhGaussianHead(low, high, *std), _noise(TanhGaussian, size)
     return GaussianHead(size, *std), _noise(DiagonalGaussian, size)
 
@@ -219,10 +218,18 @@ def _noise(distribution: type[Distribution], size: int) -> Callable:
     return noise
 
 
-def _bounds(
-    action: ArraySpec, name: str
+def action_bounds(
+    spec: EnvironmentSpec,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Lower and upper bound of each number of an action."""
+    """Lower and upper bound of each number of an action, as squashed policies need.
+
+    Args:
+        spec: of an environment with continuous actions.
+
+    Raises:
+        ValueError: a bound is missing or infinite, or the lower is not the lower.
+    """
+    action: Any = spec.action
     bounds = [
         np.broadcast_to(np.asarray(np.nan if bound is None else bound), action.shape)
         for bound in (action.low, action.high)
@@ -230,7 +237,8 @@ def _bounds(
     low, high = bounds
     if not np.all(np.isfinite(low) & np.isfinite(high) & (low < high)):
         raise ValueError(
-            f"network.policy=tanh_gaussian needs finite bounds on actions; those of "
-            f"{name} are low {action.low} and high {action.high}; use gaussian"
+            f"a policy squashed by tanh needs finite bounds on actions; those of "
+            f"{spec.name} are low {action.low} and high {action.high}; bound them, or "
+            "use an agent with a gaussian policy"
         )
     return tuple(low.astype(float).tolist()), tuple(high.astype(float).tolist())
