@@ -120,9 +120,10 @@ def policy(
         before an episode.
     """
     setting, state = restored.plan.setting, restored.state
-    params, statistics = jax.tree.map(
-        lambda x: x[0, 0], (state.agent.params, state.normaliser)
+    agent_state, statistics = jax.tree.map(
+        lambda x: x[0, 0], (state.agent, state.normaliser)
     )
+    params = setting.agent.acting_params(agent_state)
     agent = normalised(setting.agent, setting.normaliser, statistics)
 
     def act(

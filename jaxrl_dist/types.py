@@ -93,3 +93,6 @@ class Agent(NamedTuple):
     # `update` takes; None if it takes the Trajectory of a whole rollout
     gradients: Callable | None = None  # (state, experience, key) to (grads, UpdateInfo)
     apply_gradients: Callable | None = None  # (state, grads) to state
+    distribution: Callable | None = None  # (params as `act` takes them, observation
+    # [B, ...]) to returns of each action and their probabilities, [B, A, N] each; None
+    # of an agent that learns no distribution

@@ -105,7 +105,7 @@ def prepare_ours(case: Case) -> Callable[[], float]:
     def train() -> float:
         state = jax.block_until_ready(run.init(experiment.seed))
         started = time.perf_counter()
-        _, report = compiled.functions.train(state, case.num_updates)
+        _, report = compiled.functions.train(state, 0, case.num_updates)
         steps = int(jax.device_get(report.episodes.num_steps).sum())
         return steps / (time.perf_counter() - started)
 

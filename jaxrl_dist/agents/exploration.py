@@ -1,11 +1,14 @@
 """Exploration by chance: epsilon-greedy, annealed, with one epsilon per environment."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrl_dist.checks import check_at_least, check_in_range
+from jaxrl_dist.types import ArrayTree, Params, TimeStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,3 +103,57 @@ def epsilon_greedy(
     share = uniform / jnp.maximum(epsilon, jnp.finfo(epsilon.dtype).tiny)
     other = jnp.minimum((share * num_actions).astype(jnp.int32), num_actions - 1)
     return jnp.where(uniform < epsilon, other, best).astype(jnp.int32)
+
+
+class Acting(NamedTuple):
+    """What acting depends on."""
+
+    params: Params
+    epsilon: jax.Array  # [] share of random actions, before the ladder
+
+
+class Chance(NamedTuple):
+    """The random numbers of one action of each environment."""
+
+    explore: jax.Array  # [B] in [0, 1)
+    network: ArrayTree  # of the network's own noise; () without
+
+
+def make_draw(draw_network: Callable) -> Callable:
+    """Builds the function that draws what `make_act` leaves to chance.
+
+    Args:
+        draw_network: (key) to the random numbers of one pass, shared by its batch.
+    """
+
+    def draw(key: jax.Array, batch_size: int) -> Chance:
+        key_explore, key_network = jax.random.split(key)
+        uniform = jax.random.uniform(key_explore, (batch_size,))
+        return Chance(uniform, draw_network(key_network))
+
+    return draw
+
+
+def make_act(ladder: float, q_values: Callable, axis_name: str | None) -> Callable:
+    """Builds the function that acts, epsilon-greedily; its extras are ().
+
+    Args:
+        ladder: of `ExplorationConfig`.
+        q_values: (params, observation [B, ...], drawn) to [B, A] in reward units; with
+            None drawn, nothing is left to chance.
+        axis_name: device axis over which all environments are spread; None for one.
+    """
+
+    def act(
+        acting: Acting, memory: ArrayTree, time_step: TimeStep, noise: Chance | None
+    ) -> tuple[ArrayTree, jax.Array, ArrayTree]:
+        drawn = None if noise is None else noise.network
+        values = q_values(acting.params, time_step.observation, drawn)
+        if noise is None:
+            return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
+        epsilon = jnp.full(noise.explore.shape, acting.epsilon)
+        if ladder:
+            epsilon = epsilon ** ladder_exponents(ladder, len(epsilon), axis_name)
+        return memory, epsilon_greedy(values, epsilon, noise.explore), ()
+
+    return act

@@ -17,20 +17,18 @@ from jaxrl_dist.agents.base import (
     n_step_transitions,
 )
 from jaxrl_dist.agents.exploration import (
+    Acting,
     ExplorationConfig,
     epsilon_at,
-    epsilon_greedy,
-    ladder_exponents,
+    make_act,
+    make_draw,
 )
 from jaxrl_dist.agents.flat import Flat, layout_of
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.checks import check_at_least, check_in_range
 from jaxrl_dist.types import (
     Agent,
-    ArrayTree,
-    Params,
     Sample,
-    TimeStep,
     UpdateInfo,
 )
 
@@ -84,20 +82,6 @@ class ValueState(NamedTuple):
     target_params: jax.Array  # [P]
     opt_state: optax.OptState
     num_updates: jax.Array  # [] int32
-
-
-class Acting(NamedTuple):
-    """What acting depends on."""
-
-    params: Params
-    epsilon: jax.Array  # [] share of random actions, before the ladder
-
-
-class Chance(NamedTuple):
-    """The random numbers of one action of each environment."""
-
-    explore: jax.Array  # [B] in [0, 1)
-    network: ArrayTree  # of the objective's `draw`
 
 
 class ReturnDistribution(NamedTuple):
@@ -155,11 +139,6 @@ def make_value_agent(
         epsilon = epsilon_at(config.exploration, progress)
         return Acting(layout.unravel(state.params), epsilon)
 
-    def draw(key: jax.Array, batch_size: int) -> Chance:
-        key_explore, key_network = jax.random.split(key)
-        uniform = jax.random.uniform(key_explore, (batch_size,))
-        return Chance(uniform, objective.draw(key_network))
-
     find_gradients = make_gradients(config, objective, layout, axis_name)
 
     def gradients(
@@ -170,8 +149,9 @@ def make_value_agent(
         return grads, info
 
     def apply_gradients(state: ValueState, grads: jax.Array) -> ValueState:
-        deltas, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params, num_updates = state.params + deltas, state.num_updates + 1
+        steps: Any = optimizer.update(grads, state.opt_state, state.params)
+        params, opt_state = state.params + steps[0], steps[1]
+        num_updates = state.num_updates + 1
         target_params = moved_target(
             config, state.target_params, params=params, num_updates=num_updates
         )
@@ -187,33 +167,22 @@ def make_value_agent(
         init=init,
         acting_params=acting_params,
         initial_memory=lambda batch_size: (),
-        draw=draw,
-        act=make_act(config, objective, axis_name),
+        draw=make_draw(objective.draw),
+        act=make_act(config.exploration.ladder, objective.q_values, axis_name),
         update=update,
         gradients=gradients,
         apply_gradients=apply_gradients,
         sequence_length=config.n_step + 1,
+        distribution=make_distribution(objective),
     )
 
 
-def make_act(
-    config: ValueConfig, objective: Objective, axis_name: str | None
-) -> Callable:
-    """Builds the function that acts, epsilon-greedily; its extras are ()."""
-
-    def act(
-        acting: Acting, memory: ArrayTree, time_step: TimeStep, noise: Chance | None
-    ) -> tuple[ArrayTree, jax.Array, ArrayTree]:
-        drawn = None if noise is None else noise.network
-        q_values = objective.q_values(acting.params, time_step.observation, drawn)
-        if noise is None:
-            return memory, jnp.argmax(q_values, axis=-1).astype(jnp.int32), ()
-        epsilon = jnp.full(noise.explore.shape, acting.epsilon)
-        if ladder := config.exploration.ladder:
-            epsilon = epsilon ** ladder_exponents(ladder, len(epsilon), axis_name)
-        return memory, epsilon_greedy(q_values, epsilon, noise.explore), ()
-
-    return act
+def make_distribution(objective: Objective) -> Callable | None:
+    """Builds (acting, observation [B, ...]) to ReturnDistribution; None without one."""
+    find = objective.distribution
+    if find is None:
+        return None
+    return lambda acting, observation: find(acting.params, observation)
 
 
 def make_gradients(

@@ -135,8 +135,14 @@ class CosineEmbedding(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, fractions: jax.Array) -> jax.Array:
-        """Maps features [..., F] and fractions [..., N] in [0, 1] to [..., N, F]."""
+        """Maps features [..., F] and fractions [..., N] in [0, 1] to [..., N, F].
+
+        Fractions [N] serve all features alike, and are embedded once.
+        """
         frequencies = jnp.pi * jnp.arange(self.num_cosines, dtype=features.dtype)
         cosines = jnp.cos(jnp.multiply.outer(fractions, frequencies))
         layer = Dense(features.shape[-1], kernel_init=HIDDEN_INIT)
-        return jnp.expand_dims(features, -2) * nn.relu(layer(cosines))
+        embedded = nn.relu(layer(cosines))
+        missing = features.ndim + 1 - embedded.ndim
+        embedded = embedded.reshape((1,) * missing + embedded.shape)
+        return jnp.expand_dims(features, -2) * embedded

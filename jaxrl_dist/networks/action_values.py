@@ -22,7 +22,8 @@ class QNetwork(NamedTuple):
 
     `observation` is as the environment's spec says, after any leading axes. The noise
     of a noisy network is one for all of them; None leaves the means of the weights.
-    `fractions`, [..., N] in [0, 1], are for an implicit network and no other.
+    `fractions`, [..., N] in [0, 1] or [N] for all observations alike, are for an
+    implicit network and no other.
     """
 
     init: Callable  # (key) to params
@@ -226,8 +227,8 @@ def _check_fractions(
         return
     if fractions is None:
         raise ValueError("an implicit network needs fractions [..., N]")
-    if fractions.shape[:-1] != leading or fractions.ndim != len(leading) + 1:
+    if not fractions.ndim or fractions.shape[:-1] not in {(), leading}:
         raise ValueError(
-            f"fractions have shape {fractions.shape}, expected {leading} and one axis "
-            "more, as the observations have"
+            f"fractions have shape {fractions.shape}, expected [N], or {leading} and "
+            "one axis more, as the observations have"
         )

@@ -16,7 +16,7 @@ FEATURES = jax.random.normal(jax.random.key(1), (2, 4, 6))
 
 def fresh(module: nn.Module, *inputs: Any) -> Any:
     """New parameters."""
-    return module.init(jax.random.key(0), *inputs)
+    return jax.jit(module.init)(jax.random.key(0), *inputs)
 
 
 def outputs(module: nn.Module, params: Any, *inputs: Any) -> Any:

@@ -1,0 +1,96 @@
+"""Rows of every environment in a ring on the device, read as sequences."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl_dist.replay import packing, ring
+from jaxrl_dist.types import Trajectory
+
+
+class Shape(NamedTuple):
+    """Numbers that fix the shapes of a replay, on one device."""
+
+    num_envs: int  # E
+    length: int  # C, rows of each environment's ring
+    sequence_length: int  # L
+    batch_size: int  # N
+    observation_dtype: str | None
+
+
+class Rows(NamedTuple):
+    """The rows stored. All environments are in step."""
+
+    words: jax.Array  # [E, C, W] uint32, packed
+    blank: Trajectory  # one row of zeros, [...]: the shapes and types of rows
+    position: jax.Array  # [] int32; the next row of each environment goes here
+    number: jax.Array  # [] int32; rows stored of each environment, at most C
+
+
+def empty(shape: Shape, rows: Trajectory) -> Rows:
+    """A store for rows like these, [B, ...], with none in it."""
+    blank = packing.blank_row(rows)
+    packed = jax.eval_shape(lambda x: packing.pack(x, shape.observation_dtype), blank)
+    return Rows(
+        words=jnp.zeros((shape.num_envs, shape.length, *packed.shape), jnp.uint32),
+        blank=blank,
+        position=jnp.zeros((), jnp.int32),
+        number=jnp.zeros((), jnp.int32),
+    )
+
+
+def append(shape: Shape, stored: Rows, rows: Trajectory) -> Rows:
+    """Appends rows [T, B, ...], T from 1 to C, over the oldest ones if need be."""
+    num_steps = rows.is_last.shape[0]
+    words = packing.pack(rows, shape.observation_dtype).swapaxes(0, 1)
+    return stored._replace(
+        words=ring.write(stored.words, words, stored.position, axis=1),
+        position=jnp.mod(stored.position + num_steps, shape.length),
+        number=jnp.minimum(stored.number + num_steps, shape.length),
+    )
+
+
+def num_starts(shape: Shape, stored: Rows) -> jax.Array:
+    """How many complete sequences there are of each environment, [] int32."""
+    return jnp.maximum(0, stored.number - shape.sequence_length + 1)
+
+
+def is_complete(shape: Shape, stored: Rows, position: jax.Array) -> jax.Array:
+    """Whether complete sequences begin at positions [...] of a ring; bool."""
+    age = jnp.mod(stored.position - 1 - position, shape.length)
+    return (age >= shape.sequence_length - 1) & (age < stored.number)
+
+
+def draw_uniform(shape: Shape, stored: Rows, bits: jax.Array) -> jax.Array:
+    """Draws from all complete sequences alike, to 1 part in 2^32 / C.
+
+    Args:
+        shape: of the replay.
+        stored: at least one sequence.
+        bits: [2, N] uint32, random.
+
+    Returns:
+        Slots, [N] int32.
+    """
+    number = jnp.maximum(1, num_starts(shape, stored)).astype(jnp.uint32)
+    environment = (bits[0] % jnp.uint32(shape.num_envs)).astype(jnp.int32)
+    order = (bits[1] % number).astype(jnp.int32)
+    oldest = jnp.mod(stored.position - stored.number, shape.length)
+    return environment * shape.length + wrapped(oldest + order, shape.length)
+
+
+def read(shape: Shape, stored: Rows, slot: jax.Array) -> Trajectory:
+    """Reads the sequences that begin at slots [N], time-major [L, N, ...]."""
+    environment, position = slot // shape.length, slot % shape.length
+    time = jnp.arange(shape.sequence_length)[:, None]
+    position = wrapped(position[None] + time, shape.length)
+    flat = stored.words.reshape(-1, stored.words.shape[-1])
+    rows = environment[None] * shape.length + position
+    words = flat.at[rows].get(mode="promise_in_bounds")
+    return packing.unpack(words, stored.blank, shape.observation_dtype)
+
+
+def wrapped(position: jax.Array, length: int) -> jax.Array:
+    """A position in [0, 2 length) of a ring, as one in [0, length)."""
+    return jnp.where(position >= length, position - length, position)
