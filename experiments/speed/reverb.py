@@ -115,11 +115,15 @@ class Ours:
                 sampler.next()
             return time.perf_counter() - began
 
+    def _keys(self, table: str) -> np.ndarray:
+        """Those of one batch; nothing more is asked for, to be sent meanwhile."""
+        config = reverb.SamplerConfig(self._workload.batch_size, batches_ahead=0)
+        with self._client.sampler(table, config) as sampler:
+            return np.unique(sampler.next().slot)
+
     def mutate(self, table: str) -> float:
         """Updates priorities; seconds."""
-        size = self._workload.batch_size
-        with self._client.sampler(table, reverb.SamplerConfig(size)) as sampler:
-            keys = np.unique(sampler.next().slot)
+        size, keys = self._workload.batch_size, self._keys(table)
         began = time.perf_counter()
         for call in range(MUTATE_CALLS):
             priorities = np.full(len(keys), 1.0 + call)
@@ -128,9 +132,7 @@ class Ours:
 
     def update(self, table: str) -> float:
         """Updates priorities without waiting for each call; seconds."""
-        size = self._workload.batch_size
-        with self._client.sampler(table, reverb.SamplerConfig(size)) as sampler:
-            keys = np.unique(sampler.next().slot)
+        size, keys = self._workload.batch_size, self._keys(table)
         began = time.perf_counter()
         with self._client.priority_updater(table) as updater:
             for call in range(MUTATE_CALLS):

@@ -241,7 +241,7 @@ def gae(
         increments=rewards + discounts * next_values - values,
         factors=cut_at_ends(discounts, ends),
         scale=lambda_,
-        initial=jnp.zeros_like(values[0]),
+        initial=jnp.zeros(values.shape[1:], values.dtype),
         method=method,
     )
     targets = values + advantages
