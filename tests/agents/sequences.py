@@ -1,11 +1,17 @@
 """Sequences of rows whose ends are known, and small networks for those who replay."""
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_dist.agents.optimizers import OptimizerConfig
-from jaxrl_dist.networks.policy_and_critics import PolicyAndCriticsConfig
+from jaxrl_dist.networks.policy_and_critics import (
+    PolicyAndCritics,
+    PolicyAndCriticsConfig,
+)
 from jaxrl_dist.types import (
     Agent,
     ArraySpec,
@@ -18,9 +24,8 @@ from jaxrl_dist.types import (
 FEATURES, ACTIONS = 3, 4
 LOW, HIGH = np.array([-2.0, 0.0], np.float32), np.array([2.0, 0.5], np.float32)
 OBSERVATION = ArraySpec((FEATURES,), jnp.float32)
-CONTINUOUS = EnvironmentSpec(
-    "Continuous", OBSERVATION, ArraySpec((2,), jnp.float32, LOW, HIGH)
-)
+PUSHES = ArraySpec((2,), jnp.float32, LOW, HIGH)
+CONTINUOUS = EnvironmentSpec("Continuous", OBSERVATION, PUSHES)
 DISCRETE = EnvironmentSpec("Discrete", OBSERVATION, DiscreteSpec(ACTIONS))
 PLAIN = OptimizerConfig(learning_rate=0.01, anneal=False, max_gradient_norm=None)
 NETWORK = PolicyAndCriticsConfig(hidden=(8,), activation="tanh")  # smooth
@@ -44,23 +49,19 @@ def make_sample(length: int, *, discrete: bool = False, copies: int = 1) -> Samp
     is_last[0, BEGINS_ON_LAST_ROW::4] = True
     is_first = np.roll(is_last, 1, axis=0)
     is_first[0] = False
-    action = random.uniform(LOW, HIGH, (*shape, 2)).astype(np.float32)
+    action: Any = random.uniform(LOW, HIGH, (*shape, 2)).astype(np.float32)
     if discrete:
         action = random.integers(0, ACTIONS, shape).astype(np.int32)
     rows = Trajectory(
-        observation=random.normal(size=(*shape, FEATURES)).astype(np.float32),
-        is_first=is_first,
-        is_last=is_last,
-        action=action,
-        reward=random.normal(size=shape).astype(np.float32),
-        terminated=terminated,
+        observation=jnp.asarray(random.normal(size=(*shape, FEATURES)), jnp.float32),
+        is_first=jnp.asarray(is_first),
+        is_last=jnp.asarray(is_last),
+        action=jnp.asarray(action),
+        reward=jnp.asarray(random.normal(size=shape), jnp.float32),
+        terminated=jnp.asarray(terminated),
     )
-    sample = Sample(
-        rows,
-        weight=random.uniform(0.2, 1.0, shape[1]).astype(np.float32),
-        slot=np.arange(shape[1], dtype=np.int32),
-    )
-    return jax.tree.map(jnp.asarray, sample)
+    weight = jnp.asarray(random.uniform(0.2, 1.0, shape[1]), jnp.float32)
+    return Sample(rows, weight, slot=jnp.arange(shape[1]))
 
 
 def targets_by_hand(sample: Sample, values: np.ndarray) -> np.ndarray:
@@ -99,11 +100,40 @@ def split(sample: Sample, parts: int) -> list[Sample]:
     return [piece(number) for number in range(parts)]
 
 
-def compiled(agent: Agent) -> Agent:
+class GradientAgent(NamedTuple):
+    """An agent of which it is known that it tells its gradients."""
+
+    init: Callable
+    act: Callable
+    acting_params: Callable
+    initial_memory: Callable
+    draw: Callable
+    update: Callable
+    gradients: Callable
+    apply_gradients: Callable
+    sequence_length: int | None
+
+
+def with_gradients(agent: Agent) -> GradientAgent:
+    """The same agent, for the type checker."""
+    assert agent.gradients is not None
+    assert agent.apply_gradients is not None
+    return GradientAgent(**{x: getattr(agent, x) for x in GradientAgent._fields})
+
+
+def compiled(agent: GradientAgent) -> GradientAgent:
     """An agent whose functions are compiled, for one device."""
     return agent._replace(
         init=jax.jit(agent.init),
         act=jax.jit(agent.act),
         update=jax.jit(agent.update),
         gradients=jax.jit(agent.gradients),
+        apply_gradients=jax.jit(agent.apply_gradients),
+    )
+
+
+def compiled_parts(network: PolicyAndCritics) -> PolicyAndCritics:
+    """A network whose functions are compiled."""
+    return network._replace(
+        policy=jax.jit(network.policy), q_values=jax.jit(network.q_values)
     )

@@ -13,7 +13,16 @@ from jaxrl_dist.agents.policy_and_critics import ActingParams
 from jaxrl_dist.agents.sac import SACConfig
 from jaxrl_dist.agents.td3 import TD3Config
 from jaxrl_dist.types import TimeStep
-from tests.agents.sequences import CONTINUOUS, FEATURES, HIGH, LOW, NETWORK, compiled
+from tests.agents.sequences import (
+    CONTINUOUS,
+    FEATURES,
+    HIGH,
+    LOW,
+    NETWORK,
+    PUSHES,
+    compiled,
+    with_gradients,
+)
 
 CONFIGS = {"sac": SACConfig(), "td3": TD3Config(exploration_std=0.5)}
 BY_NAME = pytest.mark.parametrize("name", CONFIGS)
@@ -23,7 +32,7 @@ B = 4096
 @functools.cache
 def build(name: str, **settings):
     config = dataclasses.replace(CONFIGS[name], **settings)
-    return compiled(config.build(NETWORK.build(CONTINUOUS), 10))
+    return compiled(with_gradients(config.build(NETWORK.build(CONTINUOUS), 10)))
 
 
 def seen(batch_size: int = B, *, is_first: bool = False) -> TimeStep:
@@ -123,7 +132,7 @@ def test_noise_begins_anew_with_each_episode(name):
 
 
 def test_scales_are_inverse_to_each_other():
-    scale = ActionScale.of(CONTINUOUS.action)
+    scale = ActionScale.of(PUSHES)
     units = jnp.array([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.5]])
     actions = scale.from_unit(units)
     np.testing.assert_allclose(actions[:2], [LOW, HIGH])

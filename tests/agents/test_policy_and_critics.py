@@ -1,6 +1,5 @@
 """What holds for every agent with a policy and critics."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_dist.agents.policy_and_critics import PolicyAndCriticsAgentConfig
+from jaxrl_dist.agents.discrete_sac import DiscreteSACConfig
 from jaxrl_dist.agents.sac import SACConfig
 from jaxrl_dist.agents.td3 import TD3Config
 from jaxrl_dist.distribution import devices
@@ -16,30 +15,37 @@ from jaxrl_dist.types import Sample
 from tests.agents.sequences import (
     BEGINS_ON_LAST_ROW,
     CONTINUOUS,
+    DISCRETE,
     NETWORK,
     PLAIN,
+    GradientAgent,
     compiled,
     make_sample,
     split,
+    with_gradients,
 )
 
 KEY = jax.random.key(2)
 CONFIGS = {
     "sac": SACConfig(PLAIN, PLAIN, target_step_size=0.1),
     "td3": TD3Config(PLAIN, PLAIN, target_step_size=0.1, actor_period_updates=1),
+    "discrete sac": DiscreteSACConfig(PLAIN, PLAIN, target_step_size=0.1),
 }
 BY_NAME = pytest.mark.parametrize("name", CONFIGS)
 
 
 @functools.cache
-def build(config: PolicyAndCriticsAgentConfig, axis_name: str | None = None):
-    agent = config.build(NETWORK.build(CONTINUOUS), 10, axis_name)
+def build(
+    config: SACConfig | TD3Config | DiscreteSACConfig, axis_name: str | None = None
+) -> GradientAgent:
+    discrete = isinstance(config, DiscreteSACConfig)
+    network = NETWORK.build(DISCRETE if discrete else CONTINUOUS)
+    agent = with_gradients(config.build(network, 10, axis_name))
     return agent if axis_name else compiled(agent)
 
 
 def sample_for(name: str, length: int = 2, copies: int = 1) -> Sample:
-    del name
-    return make_sample(length, copies=copies)
+    return make_sample(length, discrete=name == "discrete sac", copies=copies)
 
 
 @BY_NAME
@@ -134,9 +140,16 @@ def test_gradients_on_two_devices_are_the_mean_of_those_of_either(name):
     assert info.priority.shape == (2, 8)
 
 
-def test_an_update_on_two_devices_equals_that_on_one_with_the_whole_batch():
-    config = dataclasses.replace(CONFIGS["td3"], smoothing_std=0.0)
-    sample = sample_for("td3", copies=4)
+NOISELESS = {
+    "td3": TD3Config(PLAIN, PLAIN, actor_period_updates=1, smoothing_std=0.0),
+    "discrete sac": CONFIGS["discrete sac"],
+}
+
+
+@pytest.mark.parametrize("name", NOISELESS)
+def test_an_update_on_two_devices_equals_that_on_one_with_the_whole_batch(name):
+    config = NOISELESS[name]
+    sample = sample_for(name, copies=4)
     # One half has fewer steps than the other: a mean of means would be wrong.
     rows = sample.trajectory
     is_last = rows.is_last.at[0, :3].set(True)

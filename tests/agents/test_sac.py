@@ -21,22 +21,24 @@ from tests.agents.sequences import (
     NETWORK,
     PLAIN,
     compiled,
+    compiled_parts,
     make_sample,
     targets_by_hand,
+    with_gradients,
 )
 
 KEY = jax.random.key(3)
 CONFIG = SACConfig(
     PLAIN, PLAIN, gamma=GAMMA, target_step_size=0.1, initial_temperature=0.3
 )
-PARTS = NETWORK.build(CONTINUOUS)("tanh_gaussian")
+PARTS = compiled_parts(NETWORK.build(CONTINUOUS)("tanh_gaussian"))
 OBJECTIVE = sac_objective(PARTS, CONFIG)
 SHAPES = jax.eval_shape(OBJECTIVE.init, KEY)
 
 
 @functools.cache
 def build(config: SACConfig = CONFIG):
-    agent = compiled(config.build(NETWORK.build(CONTINUOUS), 10))
+    agent = compiled(with_gradients(config.build(NETWORK.build(CONTINUOUS), 10)))
     state = agent.init(jax.random.key(0))
     # Target critics of their own, as they are after some updates.
     other = agent.init(jax.random.key(1)).params.critics

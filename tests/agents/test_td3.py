@@ -20,8 +20,10 @@ from tests.agents.sequences import (
     NETWORK,
     PLAIN,
     compiled,
+    compiled_parts,
     make_sample,
     targets_by_hand,
+    with_gradients,
 )
 
 KEY = jax.random.key(3)
@@ -33,14 +35,14 @@ CONFIG = TD3Config(
     smoothing_std=0.5,
     smoothing_clip=0.3,
 )
-PARTS = NETWORK.build(CONTINUOUS)("deterministic")
+PARTS = compiled_parts(NETWORK.build(CONTINUOUS)("deterministic"))
 SHAPES = jax.eval_shape(td3_objective(PARTS, CONFIG).init, KEY)
 ACTOR, CRITICS = (layout_of(x).unravel for x in SHAPES)
 
 
 @functools.cache
 def build(config: TD3Config = CONFIG):
-    agent = compiled(config.build(NETWORK.build(CONTINUOUS), 10))
+    agent = compiled(with_gradients(config.build(NETWORK.build(CONTINUOUS), 10)))
     state = agent.init(jax.random.key(0))
     # Target networks of their own, as they are after some updates.
     return agent, state._replace(target=agent.init(jax.random.key(1)).params)
@@ -74,7 +76,7 @@ def test_errors_match_targets_computed_by_hand(n_step):
 
 def test_actor_and_targets_move_in_every_second_update_alone():
     agent, state = build()
-    moved = []
+    moved, count = [], None
     for _ in range(4):
         before, (state, _) = state, agent.update(state, make_sample(2), KEY)
         parts = [(before.params.actor, state.params.actor)]
