@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxrl_dist.networks.convolution import Conv
 from jaxrl_dist.networks.dense import Dense
 
 Activation = Literal["tanh", "relu", "elu", "gelu", "silu"]
@@ -68,7 +69,7 @@ class MinAtarCNN(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
         """Maps images [..., H, W, C] to features [..., units]; H and W from 3."""
-        convolution = nn.Conv(
+        convolution = Conv(
             self.channels, (3, 3), padding="VALID", kernel_init=HIDDEN_INIT
         )
         image = nn.relu(_normalised(convolution(image), self.layer_norm))
@@ -93,7 +94,7 @@ class NatureCNN(nn.Module):
     def __call__(self, image: jax.Array) -> jax.Array:
         """Maps images [..., H, W, C] to features [..., units]; H and W from 36."""
         for channels, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-            convolution = nn.Conv(
+            convolution = Conv(
                 channels,
                 (size, size),
                 strides=stride,
@@ -136,7 +137,7 @@ class ImpalaCNN(nn.Module):
 
 
 def _convolution(channels: int) -> nn.Conv:
-    return nn.Conv(channels, (3, 3), padding="SAME", kernel_init=HIDDEN_INIT)
+    return Conv(channels, (3, 3), padding="SAME", kernel_init=HIDDEN_INIT)
 
 
 def _dense(features: jax.Array, units: int, layer_norm: bool) -> jax.Array:
