@@ -24,16 +24,14 @@ def experiment() -> Experiment:
         environment=EnvironmentConfig("CartPole-v1", num_envs=16),
         agent=DQNConfig(
             learner=ValueConfig(
-                optimizer=OptimizerConfig(
-                    learning_rate=5e-4, anneal=True, max_gradient_norm=10.0
-                ),
-                target_period_updates=200,
+                optimizer=OptimizerConfig(learning_rate=5e-4, max_gradient_norm=None),
+                target_period_updates=50,
             ),
-            huber_delta=10.0,  # reward units; values reach 100 at this gamma
+            huber_delta=None,  # values reach 100 reward units, errors many times 1
         ),
-        network=QNetworkConfig(hidden=(128, 128)),
-        replay=ReplayConfig(capacity=100_000, batch_size=128, updates_per_step=0.125),
-        runtime=OnDeviceConfig(rollout_steps=4),
+        network=QNetworkConfig(hidden=(120, 84)),
+        replay=ReplayConfig(capacity=20_000, batch_size=128, updates_per_step=0.125),
+        runtime=OnDeviceConfig(rollout_steps=1),
         budget=Budget(total_steps=500_000),
         threshold=475.0,
     )

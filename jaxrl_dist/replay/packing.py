@@ -1,14 +1,26 @@
 """Rows as vectors of 32-bit words, so that a draw reads one array and not ten."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxrl_dist.types import ArrayTree, Trajectory
+from jaxrl_dist.types import Trajectory
 
 FLAGS = ("is_first", "is_last", "terminated")  # bits of word 0, in this order
 LAST_BIT = FLAGS.index("is_last")
+SMALL_WORDS = 16  # columns up to this size are read together, greater ones directly
+
+
+class Layout(NamedTuple):
+    """Where the columns of a row are, in words."""
+
+    starts: tuple[int, ...]  # of each column, in the order of the tree
+    num_small: int  # words 0 to here are the flags and the small columns
+    num_words: int  # W
 
 
 def blank_row(rows: Trajectory) -> Trajectory:
@@ -16,95 +28,105 @@ def blank_row(rows: Trajectory) -> Trajectory:
     return jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), rows)
 
 
+def layout_of(blank: Trajectory, observation_dtype: str | None) -> Layout:
+    """Lays out a row: flags, then the small columns, then the others."""
+    sizes = [num_words(leaf) for leaf in columns_of(blank, observation_dtype)[0]]
+    starts, end = [0] * len(sizes), 1
+    num_small = 1
+    for index in np.argsort(sizes, kind="stable"):
+        starts[index], end = end, end + sizes[index]
+        num_small = end if sizes[index] <= SMALL_WORDS else num_small
+    return Layout(tuple(starts), num_small, end)
+
+
 def pack(rows: Trajectory, observation_dtype: str | None) -> jax.Array:
-    """Packs rows into words, bit for bit, but for the observation's type.
+    """Packs rows into words, bit for bit, but for the type of observations.
 
     Args:
-        rows: [..., row] of any types of 1, 2, 4 or 8 bytes.
+        rows: [..., row] of numbers of 1, 2, 4 or 8 bytes.
         observation_dtype: in which observations are stored; None: as they are.
 
     Returns:
-        [..., W] uint32: word 0 holds the flags, then come the types of 4 bytes and
-        more, then the smaller ones.
+        [..., W] uint32. Word 0 holds the flags; every column begins with a word.
     """
     batch = rows.is_last.shape
-    flags = sum(
-        getattr(rows, name).astype(jnp.uint32) << bit for bit, name in enumerate(FLAGS)
-    )
-    wide, narrow = [jnp.asarray(flags)[..., None]], []
-    for leaf in jax.tree.leaves(stored_columns(rows, observation_dtype)):
-        if leaf.dtype == jnp.bool_:
-            leaf = leaf.astype(jnp.uint8)
-        kind = jnp.uint32 if leaf.dtype.itemsize >= 4 else jnp.uint8
-        part = jax.lax.bitcast_convert_type(leaf, kind).reshape(*batch, -1)
-        (wide if kind == jnp.uint32 else narrow).append(part)
-    if narrow:
-        size = sum(part.shape[-1] for part in narrow)
-        padding = jnp.zeros((*batch, -size % 4), jnp.uint8)
-        parts = jnp.concatenate([*narrow, padding], axis=-1)
-        words = parts.reshape(*batch, -1, 4)
-        wide.append(jax.lax.bitcast_convert_type(words, jnp.uint32))
-    return jnp.concatenate(wide, axis=-1)
+    flags = jnp.zeros(batch, jnp.uint32)
+    for bit, name in enumerate(FLAGS):
+        flags |= getattr(rows, name).astype(jnp.uint32) << bit
+    columns, _ = columns_of(rows, observation_dtype)
+    parts = [to_words(column, len(batch)) for column in columns]
+    order = np.argsort([part.shape[-1] for part in parts], kind="stable")
+    return jnp.concatenate([flags[..., None], *(parts[i] for i in order)], axis=-1)
 
 
 def unpack(
-    words: jax.Array, blank: Trajectory, observation_dtype: str | None
+    read: Callable[[int, int], jax.Array],
+    blank: Trajectory,
+    observation_dtype: str | None,
 ) -> Trajectory:
     """Undoes `pack`; observations come back in their own type.
 
     Args:
-        words: [..., W] uint32.
+        read: (start, end) to the words between them, [..., end - start] uint32. Large
+            columns are asked for one by one, so that nothing is copied twice.
         blank: one row, for the shapes and types.
         observation_dtype: as given to `pack`.
 
     Returns:
         [..., row].
     """
-    columns, treedef = jax.tree.flatten(stored_columns(blank, observation_dtype))
-    batch = words.shape[:-1]
-    num_wide = 1 + sum(
-        column.nbytes // 4 for column in columns if column.dtype.itemsize >= 4
-    )
-    wide = words[..., 1:num_wide]
-    narrow = jax.lax.bitcast_convert_type(words[..., num_wide:], jnp.uint8)
-    narrow = narrow.reshape(*batch, -1)
-    leaves, next_wide, next_narrow = [], 0, 0
-    for column in columns:
-        size = column.dtype.itemsize
-        if size >= 4:
-            end = next_wide + column.nbytes // 4
-            part, next_wide = wide[..., next_wide:end], end
-        else:
-            end = next_narrow + column.nbytes
-            part, next_narrow = narrow[..., next_narrow:end], end
-        leaves.append(from_units(part, column))
+    layout = layout_of(blank, observation_dtype)
+    columns, treedef = columns_of(blank, observation_dtype)
+    small = read(0, layout.num_small)
+    leaves = []
+    for column, start in zip(columns, layout.starts, strict=True):
+        end = start + num_words(column)
+        words = small[..., start:end] if end <= layout.num_small else read(start, end)
+        leaves.append(from_words(words, column))
     stored = jax.tree.unflatten(treedef, leaves)
     observation = jax.tree.map(
         lambda x, like: x.astype(like.dtype), stored.observation, blank.observation
     )
     flags = {
-        name: ((words[..., 0] >> bit) & jnp.uint32(1)).astype(bool)
+        name: (small[..., 0] & jnp.uint32(1 << bit)) > 0
         for bit, name in enumerate(FLAGS)
     }
     return stored._replace(observation=observation, **flags)
 
 
-def stored_columns(rows: Trajectory, observation_dtype: str | None) -> Trajectory:
-    """The rows as they are stored, without the flags."""
-    observation: ArrayTree = rows.observation
+def columns_of(rows: Trajectory, observation_dtype: str | None) -> tuple:
+    """The columns of rows but for the flags, as stored; and how to put them back."""
+    observation = rows.observation
     if observation_dtype is not None:
         observation = jax.tree.map(lambda x: x.astype(observation_dtype), observation)
-    return rows._replace(
-        observation=observation, is_first=(), is_last=(), terminated=()
-    )
+    rest = rows._replace(observation=observation, is_first=(), is_last=())
+    return jax.tree.flatten(rest._replace(terminated=()))
 
 
-def from_units(part: jax.Array, like: jax.Array) -> jax.Array:
-    """Reads words or bytes [..., U] as an array of another's row shape and type."""
-    batch = part.shape[:-1]
-    unit, size = part.dtype.itemsize, like.dtype.itemsize
+def num_words(column: jax.Array) -> int:
+    """Words that one row of a column takes up."""
+    return -(-column.size * column.dtype.itemsize // 4)
+
+
+def to_words(column: jax.Array, batch_rank: int) -> jax.Array:
+    """A column [..., shape] as words [..., num_words]."""
+    batch = column.shape[:batch_rank]
+    if column.dtype == jnp.bool_:
+        column = column.astype(jnp.uint8)
+    if column.dtype.itemsize >= 4:
+        return jax.lax.bitcast_convert_type(column, jnp.uint32).reshape(*batch, -1)
+    units = jax.lax.bitcast_convert_type(column, jnp.uint8).reshape(*batch, -1)
+    padding = [(0, 0)] * batch_rank + [(0, -units.shape[-1] % 4)]
+    units = jnp.pad(units, padding).reshape(*batch, -1, 4)
+    return jax.lax.bitcast_convert_type(units, jnp.uint32)
+
+
+def from_words(words: jax.Array, like: jax.Array) -> jax.Array:
+    """Undoes `to_words`, for a column of one row's shape and type."""
+    batch, size = words.shape[:-1], like.dtype.itemsize
     dtype = jnp.uint8 if like.dtype == jnp.bool_ else like.dtype
-    if size > unit:
-        part = part.reshape(*batch, math.prod(like.shape), size // unit)
-    part = jax.lax.bitcast_convert_type(part, dtype)
-    return part.reshape(*batch, *like.shape).astype(like.dtype)
+    if size > 4:
+        words = words.reshape(*batch, -1, size // 4)
+    units = jax.lax.bitcast_convert_type(words, dtype).reshape(*batch, -1)
+    units = units[..., : math.prod(like.shape)]
+    return units.reshape(*batch, *like.shape).astype(like.dtype)

@@ -9,40 +9,23 @@ bit.
 import jax
 import jax.numpy as jnp
 
-from jaxrl_dist.replay import ring
-
 Levels = tuple[jax.Array, ...]  # [size] each, items first; the last is the top
 
-TOP_SIZE = 1024  # sums at the top, at most
-MAX_RADIX = 32  # items in a block, at most
+TOP_SIZE = 2048  # sums at the top, at most
+RADIX = 8  # items in a block
 # Sums at the top become whole numbers of about 2^30 in all: adding those is exact.
 TOP_TOTAL = 2.0**30
 BELOW_ONE = 1.0 - 2.0**-24
 
 
-def choose_radix(num_items: int) -> tuple[int, int]:
-    """How items are grouped.
-
-    Returns:
-        The block size, a power of two, and the number of levels above the items.
-    """
-    for num_sums in range(32):
-        radix = 1
-        while num_items > TOP_SIZE * radix**num_sums and radix < MAX_RADIX:
-            radix *= 2
-        if num_items <= TOP_SIZE * radix**num_sums:
-            return radix, num_sums
-    raise ValueError(f"num_items must be below 2**160, got {num_items}")
-
-
 def build_levels(items: jax.Array) -> Levels:
     """Adds up all levels from items [size], padded with zeros to whole blocks."""
-    radix, num_sums = choose_radix(items.size)
-    block = radix**num_sums
-    items = jnp.pad(items, (0, -items.size % block))
-    levels = (items,)
+    num_sums = 0
+    while items.size > TOP_SIZE * RADIX**num_sums:
+        num_sums += 1
+    levels = (jnp.pad(items, (0, -items.size % RADIX**num_sums)),)
     for _ in range(num_sums):
-        levels += (add_up(levels[-1].reshape(-1, radix)),)
+        levels += (add_up(levels[-1].reshape(-1, RADIX)),)
     return levels
 
 
@@ -67,13 +50,8 @@ def set_items(levels: Levels, items: jax.Array, values: jax.Array) -> Levels:
         The levels, with the sums above those items added up anew.
     """
     bottom = levels[0].at[items].set(0.0, mode="drop")
-    new = [bottom.at[items].max(values, mode="drop")]
-    for above in levels[1:]:
-        radix = new[-1].size // above.size
-        items = items // radix
-        blocks = new[-1].reshape(-1, radix).at[items].get(mode="clip")
-        new.append(above.at[items].set(add_up(blocks), mode="drop"))
-    return tuple(new)
+    bottom = bottom.at[items].max(values, mode="drop")
+    return refresh((bottom, *levels[1:]), items)
 
 
 def set_window(
@@ -90,23 +68,25 @@ def set_window(
     Returns:
         The levels, with the sums above those items added up anew.
     """
-    items = ring.write(levels[0], values, position, axis=0, length=length)
-    levels = (items, *levels[1:])
-    for start in ring.window_starts(position, values.size, length):
-        levels = refresh(levels, start, values.size)
-    return levels
+    (size,) = values.shape
+    items = (position + jnp.arange(size)) % length
+    bottom = (
+        levels[0].at[items].set(values, mode="promise_in_bounds", unique_indices=True)
+    )
+    # One item out of each block, on either side of the ring's end.
+    steps = jnp.minimum(RADIX * jnp.arange((size - 1) // RADIX + 2), size - 1)
+    starts = jnp.minimum(position, length - size), jnp.zeros((), jnp.int32)
+    touched = jnp.concatenate([start + steps for start in starts])
+    return refresh((bottom, *levels[1:]), touched)
 
 
-def refresh(levels: Levels, start: jax.Array, size: int) -> Levels:
-    """Adds up anew the sums above items [start, start + size)."""
+def refresh(levels: Levels, items: jax.Array) -> Levels:
+    """Adds up anew the sums above items [K]; those out of bounds are passed over."""
     new = [levels[0]]
     for above in levels[1:]:
-        radix = new[-1].size // above.size
-        size = min((size + radix - 2) // radix + 1, above.size)
-        start = jnp.minimum(start // radix, above.size - size)
-        blocks = jax.lax.dynamic_slice(new[-1], (start * radix,), (size * radix,))
-        sums = add_up(blocks.reshape(size, radix))
-        new.append(jax.lax.dynamic_update_slice(above, sums, (start,)))
+        items = items // RADIX
+        blocks = new[-1].reshape(-1, RADIX).at[items].get(mode="clip")
+        new.append(above.at[items].set(add_up(blocks), mode="drop"))
     return tuple(new)
 
 
@@ -139,11 +119,9 @@ def draw(levels: Levels, bits: jax.Array) -> tuple[jax.Array, jax.Array]:
     fraction = jnp.clip(inside / jnp.maximum(width, 1), 0.0, BELOW_ONE)
     values = top[items]
     for level in reversed(levels[:-1]):
-        radix = level.size // top.size
-        top = level
-        blocks = level.reshape(-1, radix).at[items].get(mode="promise_in_bounds")
+        blocks = level.reshape(-1, RADIX).at[items].get(mode="promise_in_bounds")
         child, fraction, values = descend(blocks, fraction)
-        items = items * radix + child
+        items = items * RADIX + child
     return items, values
 
 

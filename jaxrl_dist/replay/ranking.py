@@ -143,8 +143,8 @@ def draw(
     least = jnp.min(jnp.where(drawn, probabilities, jnp.inf))
     if settings.axis_name is not None:
         least = jax.lax.pmin(least, settings.axis_name)
-    ratios = least / jnp.where(drawn, probabilities, 1.0)
-    return slot, jnp.where(drawn, ratios**beta, 0.0)
+    logarithms = jnp.log(least / jnp.where(drawn, probabilities, 1.0))
+    return slot, jnp.where(drawn, jnp.exp(beta * logarithms), 0.0)
 
 
 def set_drawn(

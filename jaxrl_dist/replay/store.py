@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl_dist.replay import packing, ring
+from jaxrl_dist.replay import packing
 from jaxrl_dist.types import Trajectory
 
 
@@ -43,9 +43,19 @@ def empty(shape: Shape, rows: Trajectory) -> Rows:
 def append(shape: Shape, stored: Rows, rows: Trajectory) -> Rows:
     """Appends rows [T, B, ...], T from 1 to C, over the oldest ones if need be."""
     num_steps = rows.is_last.shape[0]
-    words = packing.pack(rows, shape.observation_dtype).swapaxes(0, 1)
+    position = (stored.position + jnp.arange(num_steps)[:, None]) % shape.length
+    index = jnp.arange(shape.num_envs)[None] * shape.length + position
+    words = (
+        flat(stored)
+        .at[index]
+        .set(
+            packing.pack(rows, shape.observation_dtype),
+            mode="promise_in_bounds",
+            unique_indices=True,
+        )
+    )
     return stored._replace(
-        words=ring.write(stored.words, words, stored.position, axis=1),
+        words=words.reshape(stored.words.shape),
         position=jnp.mod(stored.position + num_steps, shape.length),
         number=jnp.minimum(stored.number + num_steps, shape.length),
     )
@@ -85,10 +95,17 @@ def read(shape: Shape, stored: Rows, slot: jax.Array) -> Trajectory:
     environment, position = slot // shape.length, slot % shape.length
     time = jnp.arange(shape.sequence_length)[:, None]
     position = wrapped(position[None] + time, shape.length)
-    flat = stored.words.reshape(-1, stored.words.shape[-1])
-    rows = environment[None] * shape.length + position
-    words = flat.at[rows].get(mode="promise_in_bounds")
+    index = environment[None] * shape.length + position
+
+    def words(start: int, end: int) -> jax.Array:
+        return flat(stored).at[index, start:end].get(mode="promise_in_bounds")
+
     return packing.unpack(words, stored.blank, shape.observation_dtype)
+
+
+def flat(stored: Rows) -> jax.Array:
+    """All rows as one list, [E C, W]; a slot is an index into it."""
+    return stored.words.reshape(-1, stored.words.shape[-1])
 
 
 def wrapped(position: jax.Array, length: int) -> jax.Array:

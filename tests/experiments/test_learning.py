@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
         "cartpole_ppo",
         "cartpole_a2c",
         "cartpole_impala",
+        "cartpole_pqn",
         "pendulum_ppo",
         "catch_ppo",
     ],

@@ -11,6 +11,7 @@ from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.iqn import IQNConfig
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.agents.pqn import PQNConfig
 from jaxrl_dist.agents.qr_dqn import QRDQNConfig
 from jaxrl_dist.agents.value import ValueConfig
 from jaxrl_dist.environments.base import Environment, Outcome
@@ -61,6 +62,7 @@ def following() -> Environment:
         (IMPALAConfig(STEP_SIZE), 4, 5),
         (DQNConfig(LEARNER), 2, 0),
         (C51Config(LEARNER, Support(21, 0.0, LENGTH)), 1, 3),
+        (PQNConfig(STEP_SIZE, gamma=0.5, num_minibatches=4), 2, 0),
         (QRDQNConfig(LEARNER, num_quantiles=8), 1, 0),
         (IQNConfig(LEARNER, 4, 4, 4, num_cosines=8), 1, 0),
     ],
@@ -70,6 +72,7 @@ def following() -> Environment:
         "impala on 4 devices, actors 5 updates behind",
         "dqn on 2 devices",
         "c51, actors 3 updates behind",
+        "pqn on 2 devices",
         "qr_dqn",
         "iqn",
     ],
