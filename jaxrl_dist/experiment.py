@@ -14,6 +14,7 @@ import numpy as np
 from jaxrl_dist import configuration
 from jaxrl_dist.agents.a2c import A2CConfig
 from jaxrl_dist.agents.c51 import C51Config
+from jaxrl_dist.agents.discrete_sac import DiscreteSACConfig
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.iqn import IQNConfig
@@ -51,13 +52,13 @@ MAX_SEED = 2**31 - 1
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
 ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
 ValueAgent = ReplayedValueAgent | PQNConfig
-ContinuousAgent = SACConfig | TD3Config
-AgentConfig = ActorCriticAgent | ValueAgent | ContinuousAgent
+PolicyAndCriticsAgent = SACConfig | TD3Config | DiscreteSACConfig
+AgentConfig = ActorCriticAgent | ValueAgent | PolicyAndCriticsAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig
 NETWORKS: dict[type, type] = {  # that go with the agents
     **dict.fromkeys(typing.get_args(ActorCriticAgent), ActorCriticConfig),
     **dict.fromkeys(typing.get_args(ValueAgent), QNetworkConfig),
-    **dict.fromkeys(typing.get_args(ContinuousAgent), PolicyAndCriticsConfig),
+    **dict.fromkeys(typing.get_args(PolicyAndCriticsAgent), PolicyAndCriticsConfig),
 }
 
 

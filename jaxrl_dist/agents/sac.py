@@ -95,6 +95,15 @@ class SACActor(NamedTuple):
     log_temperature: jax.Array  # []
 
 
+def initial_parameters(
+    network: PolicyAndCritics, key: jax.Array, temperature: float
+) -> ActorAndCritics:
+    """Draws fresh parameters, with the logarithm of a temperature among them."""
+    policy, critics = network.init(key)
+    log_temperature = jnp.full((), math.log(temperature))
+    return ActorAndCritics(SACActor(policy, log_temperature), critics)
+
+
 def sac_objective(network: PolicyAndCritics, config: SACConfig) -> Objective:
     """Builds the objective of SAC.
 
@@ -111,9 +120,7 @@ def sac_objective(network: PolicyAndCritics, config: SACConfig) -> Objective:
         target_entropy = losses.sac_target_entropy(network.action.shape)
 
     def init(key: jax.Array) -> ActorAndCritics:
-        policy, critics = network.init(key)
-        log_temperature = jnp.full((), math.log(config.initial_temperature))
-        return ActorAndCritics(SACActor(policy, log_temperature), critics)
+        return initial_parameters(network, key, config.initial_temperature)
 
     def noise(key: jax.Array, steps: NStep) -> jax.Array:
         return jax.random.normal(key, (2, *steps.action.shape))
