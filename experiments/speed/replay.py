@@ -3,16 +3,18 @@
 One cycle adds a row of each of 64 environments, draws 256 sequences, hands them over in
 memory and, if prioritized, sets 256 priorities. Cycles follow each other inside one
 compiled scan with a donated state, the two programs in turns. Each row is an
-observation of (10, 10, 4) with the scalars of a `Trajectory`; both store the same.
+observation with the scalars of a `Trajectory`; both store the same. Ours hands over
+sequences [L, N, ...], flashbax [N, L, ...], but where it says "time-major".
 
     python -m pip install flashbax==0.1.3
     python -m experiments.speed.replay
-    python -m experiments.speed.replay --peer False --table
+    python -m experiments.speed.replay --no-peer --table
 
 On a CPU with other work going on, only the ratios mean something.
 """
 
 import dataclasses
+import functools
 import importlib
 import statistics
 import time
@@ -58,6 +60,7 @@ class Workload(NamedTuple):
     shape: tuple[int, ...] = PICTURE  # of an observation
     stored: str = "float32"  # type in the store
     given: str = "float32"  # type that the environment gives and the learner wants
+    time_major: bool = False  # flashbax's sequences too are handed over as [L, N]
 
     def name(self) -> str:
         """One line of a table."""
@@ -65,7 +68,8 @@ class Workload(NamedTuple):
         kind = self.stored if self.stored == self.given else f"{self.stored} as float"
         size = "x".join(map(str, self.shape))
         power = self.capacity.bit_length() - 1
-        return f"{draw} | {size} | {kind} | {self.sequence_length} | 2^{power}"
+        rows = f"{self.sequence_length}{', time-major' * self.time_major}"
+        return f"{draw} | {size} | {kind} | {rows} | 2^{power}"
 
 
 def make_rows(workload: Workload, num_steps: int, dtype: str) -> Trajectory:
@@ -123,8 +127,8 @@ def ours(workload: Workload, cycles: int) -> Program:
     return compiled(cycle, state, replay.sample(state, jax.random.key(0), BETA), cycles)
 
 
-def theirs(workload: Workload, cycles: int) -> Program:
-    """The buffer of flashbax: its own advice on donation followed."""
+def make_buffer(workload: Workload) -> Any:
+    """The buffer of flashbax that does the same."""
     flashbax = importlib.import_module("flashbax")
     arguments = {
         "add_batch_size": NUM_ENVS,
@@ -135,18 +139,25 @@ def theirs(workload: Workload, cycles: int) -> Program:
         "max_size": workload.capacity,
     }
     if workload.prioritized:
-        buffer = flashbax.make_prioritised_trajectory_buffer(
+        return flashbax.make_prioritised_trajectory_buffer(
             **arguments, priority_exponent=ALPHA, device=jax.default_backend()
         )
-    else:
-        buffer = flashbax.make_trajectory_buffer(**arguments)
-    rows = batch_major(make_rows(workload, 1, workload.stored))
+    return flashbax.make_trajectory_buffer(**arguments)
+
+
+def theirs(workload: Workload, cycles: int) -> Program:
+    """The buffer of flashbax: its own advice on donation followed."""
+    buffer = make_buffer(workload)
+    rows = swapped(make_rows(workload, 1, workload.stored))
+
+    first = 0 if workload.time_major else (slice(None), 0)  # row of each sequence
 
     def sample_of(state: Any, key: jax.Array) -> tuple[Any, Trajectory]:
         sample = buffer.sample(state, key)
         drawn = sample.experience
         observation = drawn.observation.astype(workload.given)
-        return sample, drawn._replace(observation=observation)
+        drawn = drawn._replace(observation=observation)
+        return sample, swapped(drawn) if workload.time_major else drawn
 
     def cycle(carry: tuple, index: jax.Array) -> tuple[tuple, None]:
         state, _, key = carry
@@ -156,11 +167,11 @@ def theirs(workload: Workload, cycles: int) -> Program:
         if workload.prioritized:
             probabilities = sample.probabilities
             weight = (jnp.min(probabilities) / probabilities) ** BETA
-            priority = jnp.abs(drawn.reward[:, 0]) * weight
+            priority = jnp.abs(drawn.reward[first]) * weight
             state = buffer.set_priorities(state, sample.indices, priority)
         return (state, (drawn, weight), key), None
 
-    many = batch_major(make_rows(workload, 64, workload.stored))
+    many = swapped(make_rows(workload, 64, workload.stored))
     fill = jax.jit(buffer.add, donate_argnums=0)
     state = buffer.init(jax.tree.map(lambda x: x[0, 0], rows))
     for _ in range(workload.capacity // (64 * NUM_ENVS) + 1):
@@ -171,8 +182,8 @@ def theirs(workload: Workload, cycles: int) -> Program:
     return compiled(cycle, state, drawn, cycles)
 
 
-def batch_major(rows: Trajectory) -> Trajectory:
-    """Rows [T, B] as flashbax takes them, [B, T]."""
+def swapped(rows: Trajectory) -> Trajectory:
+    """Rows [T, B] as flashbax takes and gives them, [B, T]; and back."""
     return jax.tree.map(lambda x: x.swapaxes(0, 1), rows)
 
 
@@ -195,20 +206,18 @@ def seconds(program: Program) -> tuple[float, Program]:
 
 
 def measure(
-    builders: list[Callable[[Workload, int], Program]],
-    workload: Workload,
-    settings: Settings,
-) -> list[list[float]]:
-    """Microseconds per cycle of several programs, sampled in turns."""
-    once, _ = seconds(builders[0](workload, 200))
+    builders: list[Callable[[int], Program]], settings: Settings
+) -> list[float]:
+    """Microseconds per cycle of several programs, sampled in turns; medians."""
+    once, _ = seconds(builders[0](200))
     cycles = max(20, int(200 * settings.seconds_per_sample / once))
-    programs = [build(workload, cycles) for build in builders]
+    programs = [build(cycles) for build in builders]
     samples: list[list[float]] = [[] for _ in builders]
     for _ in range(settings.rounds):
         for number, kept in enumerate(samples):
             taken, programs[number] = seconds(programs[number])
             kept.append(1e6 * taken / cycles)
-    return samples
+    return [statistics.median(kept) for kept in samples]
 
 
 def contests() -> list[Workload]:
@@ -224,6 +233,7 @@ def contests() -> list[Workload]:
             one._replace(sequence_length=2),
             one._replace(sequence_length=2, stored="uint8", given="uint8"),
             one._replace(sequence_length=20),
+            one._replace(sequence_length=20, time_major=True),
         ]
         found += [
             one._replace(shape=SMALL, capacity=2**power) for power in (15, 17, 20)
@@ -232,31 +242,57 @@ def contests() -> list[Workload]:
 
 
 def costs() -> list[Workload]:
-    """Every type at every capacity, for sequences of two rows."""
-    kinds = (("float32", "float32"), ("uint8", "float32"), ("uint8", "uint8"))
+    """Every type, drawn either way, as sequences of two rows; and small rows."""
+    kinds = (("float32", "float32"), ("bfloat16", "float32"), ("uint8", "float32"))
     return [
-        Workload(2**power, 2, prioritized, stored=stored, given=given)
+        Workload(0, 2, prioritized, shape, stored, given)
         for prioritized in (False, True)
-        for stored, given in (*kinds, ("bfloat16", "float32"))
-        for power in (15, 17, 20)
+        for shape, types in (
+            (SMALL, kinds[:1]),
+            (PICTURE, (*kinds, ("uint8", "uint8"))),
+        )
+        for stored, given in types
     ]
+
+
+def print_contests(settings: Settings) -> None:
+    """Prints a row for each contest."""
+    print("| draw | observation | type | rows | capacity | ours | flashbax | ratio |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for workload in contests():
+        if settings.only not in workload.name():
+            continue
+        programs = [functools.partial(ours, workload)]
+        if settings.peer:
+            programs.append(functools.partial(theirs, workload))
+        medians = measure(programs, settings)
+        figures = [f"{median:.0f}" for median in medians]
+        if settings.peer:
+            figures.append(f"{medians[1] / medians[0]:.2f}")
+        print(f"| {workload.name()} | {' | '.join(figures)} |", flush=True)
+
+
+def print_costs(settings: Settings) -> None:
+    """Prints a row for each type, the capacities measured in turns."""
+    print("| draw | observation | type | rows | 2^15 | 2^17 | 2^20 | 2^20 over 2^15 |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for workload in costs():
+        name = workload.name().rpartition(" | ")[0]
+        if settings.only not in name:
+            continue
+        sizes = [workload._replace(capacity=2**power) for power in (15, 17, 20)]
+        medians = measure([functools.partial(ours, size) for size in sizes], settings)
+        figures = " | ".join(f"{median:.0f}" for median in medians)
+        print(f"| {name} | {figures} | {medians[2] / medians[0]:.2f} |", flush=True)
 
 
 def main(settings: Settings) -> None:
     """Prints microseconds per cycle, and the ratios."""
     print(f"{jax.devices()[0].device_kind}; microseconds per cycle")
-    print("| draw | observation | type | rows | capacity | ours | flashbax | ratio |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    builders = [ours, theirs] if settings.peer else [ours]
-    for workload in costs() if settings.table else contests():
-        if settings.only not in workload.name():
-            continue
-        samples = measure(builders, workload, settings)
-        medians = [statistics.median(kept) for kept in samples]
-        figures = [f"{median:.0f}" for median in medians]
-        if settings.peer:
-            figures.append(f"{medians[1] / medians[0]:.2f}")
-        print(f"| {workload.name()} | {' | '.join(figures)} |", flush=True)
+    if settings.table:
+        print_costs(settings)
+    else:
+        print_contests(settings)
 
 
 if __name__ == "__main__":

@@ -61,16 +61,17 @@ def pack(rows: Trajectory, observation_dtype: str | None) -> jax.Array:
 
 
 def unpack(
-    read: Callable[[int, int, Callable], jax.Array],
+    read: Callable[..., jax.Array],
     blank: Trajectory,
     observation_dtype: str | None,
 ) -> Trajectory:
     """Undoes `pack`; observations come back in their own type.
 
     Args:
-        read: (start, end, convert) to what `convert` makes of the words between them,
-            [..., end - start] uint32. Large columns are asked for one by one, so that
-            nothing is copied twice.
+        read: (start, end, convert, in_parts=...) to what `convert` makes of the words
+            between them, [..., end - start] uint32. Large columns are asked for one by
+            one, so that nothing is copied twice; `in_parts` where all there is to do is
+            to move words.
         blank: one row, for the shapes and types.
         observation_dtype: as given to `pack`.
 
@@ -80,15 +81,18 @@ def unpack(
     layout = layout_of(blank, observation_dtype)
     columns, treedef = columns_of(blank, observation_dtype)
     own_types = [leaf.dtype for leaf in columns_of(blank, None)[0]]
-    small = read(0, layout.num_small, lambda words: words)
+    small = read(0, layout.num_small, lambda words: words, in_parts=False)
     leaves = []
     for column, dtype, start in zip(columns, own_types, layout.starts, strict=True):
         end = start + num_words(column)
         convert = functools.partial(from_words, like=column, dtype=dtype)
         if end <= layout.num_small:
-            leaves.append(convert(small[..., start:end]))
+            units = convert(small[..., start:end])
         else:
-            leaves.append(read(start, end, convert))
+            in_parts = column.dtype.itemsize >= 4
+            units = read(start, end, convert, in_parts=in_parts)
+        # In one axis until here: loops over small inner axes are slow.
+        leaves.append(units.reshape(*units.shape[:-1], *column.shape))
     flags = {
         name: (small[..., 0] & jnp.uint32(1 << bit)) > 0
         for bit, name in enumerate(FLAGS)
@@ -124,11 +128,10 @@ def to_words(column: jax.Array, batch_rank: int) -> jax.Array:
 
 
 def from_words(words: jax.Array, *, like: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """Undoes `to_words`, for a column stored as one row `like`, wanted in a type."""
+    """Undoes `to_words`: numbers [..., size] of a type, stored as one row `like`."""
     batch, size = words.shape[:-1], like.dtype.itemsize
     stored = jnp.uint8 if like.dtype == jnp.bool_ else like.dtype
     if size > 4:
         words = words.reshape(*batch, -1, size // 4)
     units = jax.lax.bitcast_convert_type(words, stored).reshape(*batch, -1)
-    units = units[..., : math.prod(like.shape)]
-    return units.reshape(*batch, *like.shape).astype(dtype)
+    return units[..., : math.prod(like.shape)].astype(dtype)

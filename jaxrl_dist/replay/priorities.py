@@ -128,8 +128,8 @@ def draw(levels: Levels, bits: jax.Array) -> tuple[jax.Array, jax.Array]:
 def stratified(total: jax.Array, bits: jax.Array) -> jax.Array:
     """One whole number in [0, total) from each of N equal strata; [N] int32.
 
-    The remainder favours some numbers by at most 1 part in 2 N, times the number of
-    strata, over 2^32: nothing that could be seen.
+    The remainder of 2^32 favours some numbers by 1 part in 4 N. As the total is close
+    to a power of two, those are some millionths of all.
     """
     (number,) = bits.shape
     index = jnp.arange(number)

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jaxrl_dist.replay import packing
 from jaxrl_dist.types import Trajectory
 
-LONG_SEQUENCE = 8  # rows
-SEQUENCES_PER_PART = 16
+SEQUENCES_PER_PART = 8  # that are read together on a CPU
 
 
 class Shape(NamedTuple):
@@ -99,33 +98,30 @@ def read(shape: Shape, stored: Rows, slot: jax.Array) -> Trajectory:
     environment, position = slot // shape.length, slot % shape.length
     time = jnp.arange(shape.sequence_length)[:, None]
     position = wrapped(position[None] + time, shape.length)
-    index = environment[None] * shape.length + position
+    # Kept from being computed again for every number that is read.
+    index = jax.lax.optimization_barrier(environment[None] * shape.length + position)
 
-    def values(start: int, end: int, convert: Callable) -> jax.Array:
+    def values(start: int, end: int, convert: Callable, *, in_parts: bool) -> jax.Array:
         def some(index: jax.Array) -> jax.Array:
             words = flat(stored).at[index, start:end].get(mode="promise_in_bounds")
             return convert(words)
 
-        if end - start <= packing.SMALL_WORDS or not reads_in_parts(index.shape):
+        on_cpu = jax.default_backend() == "cpu"
+        if not (in_parts and on_cpu and shape.batch_size % SEQUENCES_PER_PART == 0):
             return some(index)
-        return in_parts(some, index)
+        return read_in_parts(some, index)
 
     return packing.unpack(values, stored.blank, shape.observation_dtype)
 
 
-def reads_in_parts(shape: tuple[int, ...]) -> bool:
-    """Whether sequences [L, N] are read a few at a time.
+def read_in_parts(
+    read: Callable[[jax.Array], jax.Array], index: jax.Array
+) -> jax.Array:
+    """What `read` makes of an index [L, N], a few sequences after another.
 
-    A CPU fetches neighbouring rows ahead, and forgets them if hundreds of other
-    sequences come between one row and the next.
+    A CPU fetches the next rows of a sequence ahead, unless those of hundreds of other
+    sequences are asked for in between.
     """
-    length, number = shape
-    long = length >= LONG_SEQUENCE and number % SEQUENCES_PER_PART == 0
-    return long and jax.default_backend() == "cpu"
-
-
-def in_parts(read: Callable[[jax.Array], jax.Array], index: jax.Array) -> jax.Array:
-    """What `read` makes of an index [L, N], a few sequences after another."""
     number, size = index.shape[1], SEQUENCES_PER_PART
 
     def one(part: jax.Array, values: jax.Array) -> jax.Array:
