@@ -9,6 +9,7 @@ Measured: RESULTS.md.
 
 from jaxrl_dist import cli
 from jaxrl_dist.agents.dqn import DQNConfig
+from jaxrl_dist.agents.exploration import ExplorationConfig
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.agents.value import ValueConfig
 from jaxrl_dist.environments.build import EnvironmentConfig
@@ -27,6 +28,7 @@ def experiment() -> Experiment:
                 optimizer=OptimizerConfig(learning_rate=5e-4, max_gradient_norm=None),
                 double=True,
                 target_period_updates=50,
+                exploration=ExplorationConfig(decay_fraction=0.2),
             ),
             huber_delta=None,  # values reach 100 reward units, errors many times 1
         ),

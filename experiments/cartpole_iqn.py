@@ -8,6 +8,7 @@ Measured: RESULTS.md.
 """
 
 from jaxrl_dist import cli
+from jaxrl_dist.agents.exploration import ExplorationConfig
 from jaxrl_dist.agents.iqn import IQNConfig
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.agents.value import ValueConfig
@@ -26,6 +27,7 @@ def experiment() -> Experiment:
             learner=ValueConfig(
                 optimizer=OptimizerConfig(learning_rate=5e-4, max_gradient_norm=None),
                 target_period_updates=50,
+                exploration=ExplorationConfig(decay_fraction=0.2),
             ),
             num_online_fractions=8,
             num_target_fractions=8,

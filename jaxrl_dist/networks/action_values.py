@@ -61,7 +61,7 @@ class QNetworkConfig:
         hidden: units per layer of the MLP, () for none; the convolutional torsos have
             the sizes of their papers, with their dense layer.
         activation: function after each layer of MLP and head.
-        layer_norm: whether layers of MLP and head are normalized before their
+        layer_norm: whether layers of torso and head are normalized before their
             activation.
         head_hidden: units per layer between torso and outputs, in each stream of a
             dueling network. Only the layers after the torso are noisy: with (), the

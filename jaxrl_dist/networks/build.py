@@ -62,7 +62,7 @@ class ActorCriticConfig:
         hidden: units per layer of the MLP; the convolutional torsos have the sizes of
             their papers.
         activation: function after each layer of the MLP.
-        layer_norm: whether layers of the MLP are normalized before their activation.
+        layer_norm: whether the torso's layers are normalized before their activation.
         shared_torso: whether policy and value function read the same features.
         policy: distribution over actions; auto takes categorical for discrete actions
             and gaussian for continuous ones, which the environment then clips.

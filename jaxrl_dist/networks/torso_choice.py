@@ -63,12 +63,12 @@ def make_torso(
     activation: Activation,
     layer_norm: bool,
 ) -> nn.Module:
-    """Builds a torso; the settings are those of an MLP, which alone has a choice.
+    """Builds a torso.
 
     Args:
         name: from `choose_torso`.
-        hidden: units per layer.
-        activation: function after each layer.
+        hidden: units per layer of the MLP.
+        activation: function after each layer of the MLP.
         layer_norm: whether layers are normalized before their activation.
     """
     if name == "mlp":
@@ -77,4 +77,4 @@ def make_torso(
         "minatar_cnn": MinAtarCNN,
         "nature_cnn": NatureCNN,
         "impala_cnn": ImpalaCNN,
-    }[name]()
+    }[name](layer_norm=layer_norm)

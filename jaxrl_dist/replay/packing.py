@@ -1,5 +1,6 @@
 """Rows as vectors of 32-bit words, so that a draw reads one array and not ten."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -60,15 +61,16 @@ def pack(rows: Trajectory, observation_dtype: str | None) -> jax.Array:
 
 
 def unpack(
-    read: Callable[[int, int], jax.Array],
+    read: Callable[[int, int, Callable], jax.Array],
     blank: Trajectory,
     observation_dtype: str | None,
 ) -> Trajectory:
     """Undoes `pack`; observations come back in their own type.
 
     Args:
-        read: (start, end) to the words between them, [..., end - start] uint32. Large
-            columns are asked for one by one, so that nothing is copied twice.
+        read: (start, end, convert) to what `convert` makes of the words between them,
+            [..., end - start] uint32. Large columns are asked for one by one, so that
+            nothing is copied twice.
         blank: one row, for the shapes and types.
         observation_dtype: as given to `pack`.
 
@@ -77,21 +79,21 @@ def unpack(
     """
     layout = layout_of(blank, observation_dtype)
     columns, treedef = columns_of(blank, observation_dtype)
-    small = read(0, layout.num_small)
+    own_types = [leaf.dtype for leaf in columns_of(blank, None)[0]]
+    small = read(0, layout.num_small, lambda words: words)
     leaves = []
-    for column, start in zip(columns, layout.starts, strict=True):
+    for column, dtype, start in zip(columns, own_types, layout.starts, strict=True):
         end = start + num_words(column)
-        words = small[..., start:end] if end <= layout.num_small else read(start, end)
-        leaves.append(from_words(words, column))
-    stored = jax.tree.unflatten(treedef, leaves)
-    observation = jax.tree.map(
-        lambda x, like: x.astype(like.dtype), stored.observation, blank.observation
-    )
+        convert = functools.partial(from_words, like=column, dtype=dtype)
+        if end <= layout.num_small:
+            leaves.append(convert(small[..., start:end]))
+        else:
+            leaves.append(read(start, end, convert))
     flags = {
         name: (small[..., 0] & jnp.uint32(1 << bit)) > 0
         for bit, name in enumerate(FLAGS)
     }
-    return stored._replace(observation=observation, **flags)
+    return jax.tree.unflatten(treedef, leaves)._replace(**flags)
 
 
 def columns_of(rows: Trajectory, observation_dtype: str | None) -> tuple:
@@ -121,12 +123,12 @@ def to_words(column: jax.Array, batch_rank: int) -> jax.Array:
     return jax.lax.bitcast_convert_type(units, jnp.uint32)
 
 
-def from_words(words: jax.Array, like: jax.Array) -> jax.Array:
-    """Undoes `to_words`, for a column of one row's shape and type."""
+def from_words(words: jax.Array, *, like: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Undoes `to_words`, for a column stored as one row `like`, wanted in a type."""
     batch, size = words.shape[:-1], like.dtype.itemsize
-    dtype = jnp.uint8 if like.dtype == jnp.bool_ else like.dtype
+    stored = jnp.uint8 if like.dtype == jnp.bool_ else like.dtype
     if size > 4:
         words = words.reshape(*batch, -1, size // 4)
-    units = jax.lax.bitcast_convert_type(words, dtype).reshape(*batch, -1)
+    units = jax.lax.bitcast_convert_type(words, stored).reshape(*batch, -1)
     units = units[..., : math.prod(like.shape)]
-    return units.reshape(*batch, *like.shape).astype(like.dtype)
+    return units.reshape(*batch, *like.shape).astype(dtype)

@@ -1,5 +1,6 @@
 """Rows of every environment in a ring on the device, read as sequences."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,6 +8,9 @@ import jax.numpy as jnp
 
 from jaxrl_dist.replay import packing
 from jaxrl_dist.types import Trajectory
+
+LONG_SEQUENCE = 8  # rows
+SEQUENCES_PER_PART = 16
 
 
 class Shape(NamedTuple):
@@ -97,10 +101,41 @@ def read(shape: Shape, stored: Rows, slot: jax.Array) -> Trajectory:
     position = wrapped(position[None] + time, shape.length)
     index = environment[None] * shape.length + position
 
-    def words(start: int, end: int) -> jax.Array:
-        return flat(stored).at[index, start:end].get(mode="promise_in_bounds")
+    def values(start: int, end: int, convert: Callable) -> jax.Array:
+        def some(index: jax.Array) -> jax.Array:
+            words = flat(stored).at[index, start:end].get(mode="promise_in_bounds")
+            return convert(words)
 
-    return packing.unpack(words, stored.blank, shape.observation_dtype)
+        if end - start <= packing.SMALL_WORDS or not reads_in_parts(index.shape):
+            return some(index)
+        return in_parts(some, index)
+
+    return packing.unpack(values, stored.blank, shape.observation_dtype)
+
+
+def reads_in_parts(shape: tuple[int, ...]) -> bool:
+    """Whether sequences [L, N] are read a few at a time.
+
+    A CPU fetches neighbouring rows ahead, and forgets them if hundreds of other
+    sequences come between one row and the next.
+    """
+    length, number = shape
+    long = length >= LONG_SEQUENCE and number % SEQUENCES_PER_PART == 0
+    return long and jax.default_backend() == "cpu"
+
+
+def in_parts(read: Callable[[jax.Array], jax.Array], index: jax.Array) -> jax.Array:
+    """What `read` makes of an index [L, N], a few sequences after another."""
+    number, size = index.shape[1], SEQUENCES_PER_PART
+
+    def one(part: jax.Array, values: jax.Array) -> jax.Array:
+        start = part * size
+        new = read(jax.lax.dynamic_slice_in_dim(index, start, size, axis=1))
+        return jax.lax.dynamic_update_slice_in_dim(values, new, start, axis=1)
+
+    like = jax.eval_shape(read, index)
+    empty_values = jax.lax.empty(like.shape, like.dtype)
+    return jax.lax.fori_loop(0, number // size, one, empty_values)
 
 
 def flat(stored: Rows) -> jax.Array:

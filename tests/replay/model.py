@@ -5,7 +5,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrl_dist.replay.sequences import Replay
 from jaxrl_dist.types import Trajectory
+
+
+def compiled(replay: Replay) -> Replay:
+    """The replay with each of its functions compiled by itself."""
+    return Replay(*(jax.jit(function) for function in replay))
 
 
 class Model:
