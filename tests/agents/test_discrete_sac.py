@@ -102,11 +102,15 @@ def test_actor_gradient_is_that_of_its_loss_by_finite_differences():
     np.testing.assert_allclose(jnp.vdot(grads.actor, direction), slope, rtol=1e-2)
 
 
-@pytest.mark.parametrize(("share", "sign"), [(1.0, 1), (0.0, -1)])
-def test_temperature_rises_while_entropy_is_below_its_target(share, sign):
-    agent, state = build(dataclasses.replace(CONFIG, target_entropy_share=share))
+@pytest.mark.parametrize(("scale", "sign"), [(0.0, -1), (1e3, 1)])
+def test_temperature_rises_while_entropy_is_below_its_target(scale, sign):
+    agent, state = build()
+    # All of the policy's parameters: at 0 it is uniform, far from 0 nearly certain.
+    actor = state.params.actor.at[:-1].multiply(scale)
+    state = state._replace(params=state.params._replace(actor=actor))
     after, info = agent.update(state, make_sample(2, discrete=True), KEY)
-    assert 0.0 < info.metrics["entropy"] < math.log(ACTIONS)
+    target = 0.98 * math.log(ACTIONS)
+    assert sign * (info.metrics["entropy"] - target) < 0
     assert sign * (after.params.actor[-1] - state.params.actor[-1]) > 0
 
 

@@ -122,10 +122,16 @@ def test_actor_gradient_is_that_of_its_loss_by_finite_differences():
     )
 
 
-@pytest.mark.parametrize(("target_entropy", "sign"), [(50.0, 1), (-50.0, -1)])
-def test_temperature_rises_while_entropy_is_below_its_target(target_entropy, sign):
-    agent, state = build(dataclasses.replace(CONFIG, target_entropy=target_entropy))
-    after, _ = agent.update(state, make_sample(2), KEY)
+@pytest.mark.parametrize(("log_std", "sign"), [(0.0, -1), (-9.0, 1)])
+def test_temperature_rises_while_entropy_is_below_its_target(log_std, sign):
+    agent, state = build()
+    layout = layout_of(SHAPES.actor)
+    actor = layout.unravel(state.params.actor)
+    head = actor.policy["params"]["head"]["GaussianHead_0"]["log_std"]
+    head["bias"] = jnp.full(2, log_std)
+    state = state._replace(params=state.params._replace(actor=layout.ravel(actor)))
+    after, info = agent.update(state, make_sample(2), KEY)
+    assert sign * (info.metrics["entropy"] - -2.0) < 0  # the target of two numbers
     assert sign * (temperature(after) - temperature(state)) > 0
 
 
