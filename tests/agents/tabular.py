@@ -1,5 +1,7 @@
 """A table in the place of a network, and rows to learn it from, for value agents."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,7 @@ def make_table(num_values: int = 1, *, cosines: int | None = None) -> QNetwork:
     def init(key: jax.Array) -> jax.Array:
         return jax.random.normal(key, (STATES, ACTIONS, width))
 
-    def apply(params, observation, noise, fractions=None):
+    def apply(params, observation, noise, fractions: Any = None):
         numbers = params[observation]
         if cosines is None:
             return numbers
@@ -66,7 +68,7 @@ def n_step_by_hand(rows: Trajectory, column: int, gamma: float) -> tuple | None:
     """Walks through one sequence: (return, factor, state reached); None if no step."""
     if rows.is_last[0, column]:
         return None
-    total, factor = 0.0, 1.0
+    total, factor, t = 0.0, 1.0, 0
     for t in range(len(rows.reward) - 1):
         total += factor * float(rows.reward[t, column])
         factor *= 0.0 if rows.terminated[t, column] else gamma

@@ -1,6 +1,7 @@
 """Losses of value-based agents across ends, against plain loops over a table."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +106,8 @@ def test_losses_and_priorities_are_those_of_a_plain_loop(case, n):
     state, sample = agent.init(KEY), make_sample(n)
     target = state.target_params + jax.random.normal(KEY, state.params.shape)
     state = state._replace(target_params=target)
-    _, info = jax.jit(agent.gradients)(state, sample, KEY)
+    gradients: Any = agent.gradients
+    _, info = jax.jit(gradients)(state, sample, KEY)
 
     rows, width = sample.trajectory, state.params.size // 18
     online, target = (
@@ -139,7 +141,8 @@ def test_iqn_weighs_errors_by_fractions_drawn_evenly():
     state, sample = agent.init(KEY), make_sample(2)
     flat = state.params.reshape(6, 3, 2).at[..., 1].set(0.0).ravel()
     state = state._replace(params=flat, target_params=flat + 1.0 * (flat != 0))
-    _, info = jax.jit(agent.gradients)(state, sample, KEY)
+    gradients: Any = agent.gradients
+    _, info = jax.jit(gradients)(state, sample, KEY)
     online = np.asarray(flat, np.float64).reshape(6, 3, 2)[..., 0]
     rows, losses = sample.trajectory, []
     for column, priority in enumerate(info.priority):
@@ -159,8 +162,10 @@ def test_importance_weights_scale_each_items_gradient():
     agent = DQNConfig(learner(1, False)).build(make_table, 100)
     state, sample = agent.init(KEY), make_sample(1)
 
+    gradients: Any = agent.gradients
+
     def gradient(weight):
-        return agent.gradients(state, sample._replace(weight=weight), KEY)[0]
+        return gradients(state, sample._replace(weight=weight), KEY)[0]
 
     ones = jnp.ones_like(sample.weight)
     parts = jax.vmap(gradient)(jnp.diag(ones))

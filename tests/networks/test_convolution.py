@@ -1,5 +1,7 @@
 """Convolutions by patches are those of lax, in value and gradient."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,11 @@ def test_values_and_gradients_are_those_of_lax(size, strides, padding, monkeypat
     )
 
     def loss(module: nn.Module):
-        return lambda *x: jnp.sum(jnp.sin(module.apply(*x)))
+        def total(*arguments: Any) -> jax.Array:
+            answer: Any = module.apply(*arguments)
+            return jnp.sum(jnp.sin(answer))
+
+        return total
 
     calls = []
     counted = convolution.patches_of

@@ -38,7 +38,7 @@ def make_setting(
     network = NETWORKS[type(config)](hidden=hidden).build(normaliser.spec)
     agent = config.build(network, total_updates, axis_name)
     setting = None
-    if replay is not None:
+    if replay is not None and agent.sequence_length is not None:
         setting = make_replay_setting(
             replay,
             agent.sequence_length,

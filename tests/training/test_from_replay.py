@@ -82,6 +82,7 @@ def test_rows_are_stored_as_the_environment_answered_them():
     run = make_on_device(setting, num_devices=1, num_seeds=1)
     state, _ = run.train(run.init(0), jnp.int32(0), jnp.int32(9))
     store = jax.tree.map(lambda x: x[0, 0], state.replay)
+    assert setting.replay is not None
     rows = setting.replay.replay.sample(store, jax.random.key(1), 1.0).trajectory
     assert (rows.is_first[1:] == rows.is_last[:-1]).all()
     assert rows.is_last.any() and not (rows.terminated & rows.is_last).any()
