@@ -139,10 +139,29 @@ class CosineEmbedding(nn.Module):
 
         Fractions [N] serve all features alike, and are embedded once.
         """
-        frequencies = jnp.pi * jnp.arange(self.num_cosines, dtype=features.dtype)
-        cosines = jnp.cos(jnp.multiply.outer(fractions, frequencies))
+        frequencies = jnp.arange(self.num_cosines, dtype=features.dtype)
+        cosines = cosine_of_half_turns(jnp.multiply.outer(fractions, frequencies))
         layer = Dense(features.shape[-1], kernel_init=HIDDEN_INIT)
         embedded = nn.relu(layer(cosines))
         missing = features.ndim + 1 - embedded.ndim
         embedded = embedded.reshape((1,) * missing + embedded.shape)
         return jnp.expand_dims(features, -2) * embedded
+
+
+def cosine_of_half_turns(half_turns: jax.Array) -> jax.Array:
+    """Computes cos(pi x), to 3e-7 for |x| up to 2^20.
+
+    On a CPU, `jnp.cos` took half of an update of IQN: it is ready for any argument. In
+    half turns, the nearest quarter turn is found without rounding, and six terms of the
+    sine's series do from there.
+
+    Args:
+        half_turns: [...] x, in units of pi.
+    """
+    folded = jnp.abs(half_turns - 2.0 * jnp.round(0.5 * half_turns))  # in [0, 1]
+    angle = jnp.pi * (0.5 - folded)  # cos(pi x) is its sine
+    square = jnp.square(angle)
+    series = jnp.ones_like(angle)
+    for factor in (110.0, 72.0, 42.0, 20.0, 6.0):  # (2 k + 1) 2 k, from k = 5
+        series = 1.0 - series * square / factor
+    return angle * series

@@ -8,7 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_dist.networks.action_value_heads import ActionValueHead, CosineEmbedding
+from jaxrl_dist.networks.action_value_heads import (
+    ActionValueHead,
+    CosineEmbedding,
+    cosine_of_half_turns,
+)
 from jaxrl_dist.networks.noisy import draw_noise
 
 FEATURES = jax.random.normal(jax.random.key(1), (2, 4, 6))
@@ -103,3 +107,12 @@ def test_fractions_are_embedded_as_the_paper_says():
             )
             expected = float(FEATURES[index[:2]][j]) * max(inside, 0.0)
             np.testing.assert_allclose(got[index][j], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_cosine_of_half_turns_is_that_of_any_argument():
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.uniform(0, 128, 10_000), np.arange(-300, 300) / 2])
+    x = x.astype(np.float32)
+    expected = np.cos(np.pi * x.astype(np.float64))
+    got = jax.jit(cosine_of_half_turns)(x)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=3e-7)
