@@ -234,6 +234,7 @@ def contests() -> list[Workload]:
             one._replace(sequence_length=2, stored="uint8", given="uint8"),
             one._replace(sequence_length=20),
             one._replace(sequence_length=20, time_major=True),
+            one._replace(sequence_length=20, stored="uint8", given="uint8"),
         ]
         found += [
             one._replace(shape=SMALL, capacity=2**power) for power in (15, 17, 20)

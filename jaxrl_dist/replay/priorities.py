@@ -11,8 +11,10 @@ import jax.numpy as jnp
 
 Levels = tuple[jax.Array, ...]  # [size] each, items first; the last is the top
 
-TOP_SIZE = 2048  # sums at the top, at most
-RADIX = 8  # items in a block
+TOP_SIZE = 4096  # sums at the top, at most
+# Items in a block, and how many items there may be. Each level costs a round of reading
+# and writing, each item in a block some arithmetic.
+RADIXES = ((8, TOP_SIZE * 8**2), (16, 2**62))
 # Sums at the top become whole numbers of about 2^30 in all: adding those is exact.
 TOP_TOTAL = 2.0**30
 BELOW_ONE = 1.0 - 2.0**-24
@@ -20,13 +22,19 @@ BELOW_ONE = 1.0 - 2.0**-24
 
 def build_levels(items: jax.Array) -> Levels:
     """Adds up all levels from items [size], padded with zeros to whole blocks."""
+    radix = next(radix for radix, most in RADIXES if items.size <= most)
     num_sums = 0
-    while items.size > TOP_SIZE * RADIX**num_sums:
+    while items.size > TOP_SIZE * radix**num_sums:
         num_sums += 1
-    levels = (jnp.pad(items, (0, -items.size % RADIX**num_sums)),)
+    levels = (jnp.pad(items, (0, -items.size % radix**num_sums)),)
     for _ in range(num_sums):
-        levels += (add_up(levels[-1].reshape(-1, RADIX)),)
+        levels += (add_up(levels[-1].reshape(-1, radix)),)
     return levels
+
+
+def radix_of(levels: Levels) -> int:
+    """Items in a block; 1 if there is no level of sums."""
+    return levels[0].size // levels[1].size if len(levels) > 1 else 1
 
 
 def add_up(blocks: jax.Array) -> jax.Array:
@@ -74,7 +82,8 @@ def set_window(
         levels[0].at[items].set(values, mode="promise_in_bounds", unique_indices=True)
     )
     # One item out of each block, on either side of the ring's end.
-    steps = jnp.minimum(RADIX * jnp.arange((size - 1) // RADIX + 2), size - 1)
+    radix = radix_of(levels)
+    steps = jnp.minimum(radix * jnp.arange((size - 1) // radix + 2), size - 1)
     starts = jnp.minimum(position, length - size), jnp.zeros((), jnp.int32)
     touched = jnp.concatenate([start + steps for start in starts])
     return refresh((bottom, *levels[1:]), touched)
@@ -82,10 +91,10 @@ def set_window(
 
 def refresh(levels: Levels, items: jax.Array) -> Levels:
     """Adds up anew the sums above items [K]; those out of bounds are passed over."""
-    new = [levels[0]]
+    radix, new = radix_of(levels), [levels[0]]
     for above in levels[1:]:
-        items = items // RADIX
-        blocks = new[-1].reshape(-1, RADIX).at[items].get(mode="clip")
+        items = items // radix
+        blocks = new[-1].reshape(-1, radix).at[items].get(mode="clip")
         new.append(above.at[items].set(add_up(blocks), mode="drop"))
     return tuple(new)
 
@@ -117,11 +126,11 @@ def draw(levels: Levels, bits: jax.Array) -> tuple[jax.Array, jax.Array]:
     end, width = ends[items], widths[items]
     inside = (point - (end - width)).astype(jnp.float32) + unit_interval(bits[1])
     fraction = jnp.clip(inside / jnp.maximum(width, 1), 0.0, BELOW_ONE)
-    values = top[items]
+    values, radix = top[items], radix_of(levels)
     for level in reversed(levels[:-1]):
-        blocks = level.reshape(-1, RADIX).at[items].get(mode="promise_in_bounds")
+        blocks = level.reshape(-1, radix).at[items].get(mode="promise_in_bounds")
         child, fraction, values = descend(blocks, fraction)
-        items = items * RADIX + child
+        items = items * radix + child
     return items, values
 
 

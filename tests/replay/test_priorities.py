@@ -67,8 +67,9 @@ def test_the_first_and_the_last_item_of_every_block_get_their_share():
     items = np.ones(size, np.float32)
     levels = priorities.build_levels(jnp.asarray(items))
     counts = np.asarray(count_draws(levels, 2**11))
-    expected = counts.sum() / priorities.RADIX
-    by_place = counts.reshape(-1, priorities.RADIX).sum(0)
+    radix = priorities.radix_of(levels)
+    expected = counts.sum() / radix
+    by_place = counts.reshape(-1, radix).sum(0)
     np.testing.assert_allclose(by_place, expected, atol=5 * np.sqrt(expected))
 
 
@@ -123,7 +124,7 @@ def test_one_item_among_a_million_zeros_is_found():
         np.testing.assert_array_equal(drawn, where)
 
 
-@pytest.mark.parametrize("size", [100, 3000, 2**15 + 5])
+@pytest.mark.parametrize("size", [100, 5000, 2**15 + 5, 2**18 + 9])
 def test_levels_equal_a_rebuild_bit_for_bit_after_many_updates(size):
     def one(levels: tuple, key: jax.Array) -> tuple[tuple, None]:
         keys = jax.random.split(key, 4)
@@ -142,7 +143,7 @@ def test_levels_equal_a_rebuild_bit_for_bit_after_many_updates(size):
     levels, _ = jax.jit(lambda *x: jax.lax.scan(one, *x))(levels, keys)
     rebuilt = priorities.build_levels(levels[0])
     jax.tree.map(np.testing.assert_array_equal, levels, rebuilt)
-    assert (levels[0][:size] > 0).mean() > 0.9
+    assert (levels[0][:size] > 0).mean() > 0.3
     assert not levels[0][size:].any()
 
 
