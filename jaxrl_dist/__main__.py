@@ -6,6 +6,7 @@ A run is named by its folder, such as runs/cartpole_ppo/20260101-120000-0:
     python -m jaxrl_dist evaluate <run> --episodes 1000
     python -m jaxrl_dist resume <run> --budget.total-steps 1000000
     python -m jaxrl_dist render <run> --output episode.gif
+    python -m jaxrl_dist render <run> --distribution
 """
 
 import dataclasses
@@ -112,6 +113,8 @@ class Render:
         sampled: draw actions from the policy instead of taking the most likely one.
         seed: of the episode, from 0.
         max_steps: environment steps after which the picture ends, from 1.
+        distribution: draw beside it the distribution of returns that the agent expects
+            of each action; for C51, QR-DQN, IQN and Rainbow.
     """
 
     run: RunPath
@@ -120,6 +123,7 @@ class Render:
     sampled: bool = False
     seed: int = 0
     max_steps: int = 1000
+    distribution: bool = False
 
     def __call__(self) -> None:
         """Plays the episode and writes it."""
@@ -128,6 +132,7 @@ class Render:
         # After JAX has been told how many devices to make: this import makes them.
         from jaxrl_dist.environments import rendering
 
+        returns = saved_runs.expected_returns(restored) if self.distribution else None
         policy, memory = saved_runs.policy(restored, greedy=not self.sampled)
         output = self.output or RunFolder(self.run).path / "episode.gif"
         episode = rendering.render_episode(
@@ -137,6 +142,7 @@ class Render:
             output,
             memory=memory,
             max_steps=self.max_steps,
+            returns=returns,
         )
         print(
             f"{output}: {episode.num_frames} frames, return "

@@ -3,21 +3,39 @@
 import dataclasses
 import math
 import time
+import typing
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxrl_dist import configuration
 from jaxrl_dist.agents.a2c import A2CConfig
+from jaxrl_dist.agents.c51 import C51Config
+from jaxrl_dist.agents.discrete_sac import DiscreteSACConfig
+from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
+from jaxrl_dist.agents.iqn import IQNConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.agents.pqn import PQNConfig
+from jaxrl_dist.agents.qr_dqn import QRDQNConfig
+from jaxrl_dist.agents.rainbow import RainbowConfig
+from jaxrl_dist.agents.sac import SACConfig
+from jaxrl_dist.agents.td3 import TD3Config
 from jaxrl_dist.checks import check_at_least, check_in_range, settings_of
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments.build import EnvironmentConfig
+from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.networks.build import ActorCriticConfig
+from jaxrl_dist.networks.policy_and_critics import PolicyAndCriticsConfig
+from jaxrl_dist.replay.sequences import ReplayConfig
+from jaxrl_dist.training.from_replay import (
+    ReplaySetting,
+    make_replay_setting,
+    updates_per_rollout,
+)
 from jaxrl_dist.training.host_loop import Functions, Schedule
 from jaxrl_dist.training.normaliser import make_normaliser
 from jaxrl_dist.training.on_device import (
@@ -28,9 +46,20 @@ from jaxrl_dist.training.on_device import (
     make_evaluate,
     make_on_device,
 )
+from jaxrl_dist.types import Agent
 
 MAX_SEED = 2**31 - 1
-AgentConfig = PPOConfig | A2CConfig | IMPALAConfig
+ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
+ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
+ValueAgent = ReplayedValueAgent | PQNConfig
+PolicyAndCriticsAgent = SACConfig | TD3Config | DiscreteSACConfig
+AgentConfig = ActorCriticAgent | ValueAgent | PolicyAndCriticsAgent
+NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig
+NETWORKS: dict[type, type] = {  # that go with the agents
+    **dict.fromkeys(typing.get_args(ActorCriticAgent), ActorCriticConfig),
+    **dict.fromkeys(typing.get_args(ValueAgent), QNetworkConfig),
+    **dict.fromkeys(typing.get_args(PolicyAndCriticsAgent), PolicyAndCriticsConfig),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +97,9 @@ class Experiment:
 
     Attributes:
         environment: what is acted in.
-        network: the policy and its values.
         agent: how it learns.
+        network: what it learns: policy and values, or values alone.
+        replay: what it learns from, for an agent that keeps experience; else None.
         runtime: where it runs.
         budget: how long, and when it is evaluated.
         seed: of the first run, from 0; that of the last is at most 2^31 - 1.
@@ -77,12 +107,14 @@ class Experiment:
         threshold: return at which the task counts as solved, drawn in the plot.
 
     Raises:
-        ValueError: a setting is out of its range.
+        ValueError: a setting is out of its range, or the network is not of the kind
+            that the agent needs.
     """
 
     environment: EnvironmentConfig
     agent: AgentConfig
-    network: ActorCriticConfig = ActorCriticConfig()
+    network: NetworkConfig = ActorCriticConfig()
+    replay: ReplayConfig | None = None
     runtime: OnDeviceConfig = OnDeviceConfig()
     budget: Budget = Budget()
     seed: int = 0
@@ -95,6 +127,12 @@ class Experiment:
         for name, setting in configuration.leaves(self):
             if isinstance(setting, float) and math.isnan(setting):
                 raise ValueError(f"{name} must be a number, got nan")
+        needed = NETWORKS.get(type(self.agent))
+        if needed is not None and not isinstance(self.network, needed):
+            raise ValueError(
+                f"network is a {type(self.network).__name__}, and a "
+                f"{type(self.agent).__name__} needs a {needed.__name__}"
+            )
 
 
 class Plan(NamedTuple):
@@ -112,14 +150,11 @@ def plan(experiment: Experiment) -> Plan:
         ValueError: settings that do not fit each other or the machine.
     """
     config = experiment
-    rows = config.environment.num_envs * config.runtime.rollout_steps
-    if isinstance(config.agent, PPOConfig):
-        rows //= config.agent.num_minibatches
     with settings_of("runtime", config.runtime):
         num_devices = devices.choose_number(
             config.environment.num_envs,
             config.runtime.num_devices,
-            gradient_rows=rows,
+            gradient_rows=_gradient_rows(config),
         )
     axis_name = devices.AXIS_NAME if num_devices > 1 else None
     schedule = make_schedule(config)
@@ -133,9 +168,15 @@ def plan(experiment: Experiment) -> Plan:
             axis_name=axis_name,
         )
     with settings_of("network", config.network):
-        network = config.network.build(normaliser.spec)
+        # Of the kind that the agent needs, as `Experiment` has checked.
+        network: Any = config.network.build(normaliser.spec)
+    total_updates = schedule.total
+    if config.replay is not None:
+        with settings_of("replay", config.replay):
+            total_updates *= updates_per_rollout(config.replay, _rollout_steps(config))
     with settings_of("agent", config.agent):
-        agent = config.agent.build(network, schedule.total, axis_name)
+        agent = config.agent.build(network, total_updates, axis_name)
+    replay = _replay_setting(config, agent, schedule, num_devices, axis_name)
     setting = Setting(
         agent=agent,
         environment=environment,
@@ -143,8 +184,55 @@ def plan(experiment: Experiment) -> Plan:
         num_envs=config.environment.num_envs // num_devices,
         rollout_steps=config.runtime.rollout_steps,
         policy_lag_updates=config.runtime.policy_lag_updates,
+        replay=replay,
     )
     return Plan(setting, schedule, num_devices)
+
+
+def _rollout_steps(config: Experiment) -> int:
+    """Environment steps of one rollout of all environments."""
+    return config.environment.num_envs * config.runtime.rollout_steps
+
+
+def _gradient_rows(config: Experiment) -> int:
+    """Rows behind each gradient step."""
+    if config.replay is not None:
+        return config.replay.batch_size
+    if isinstance(config.agent, PPOConfig | PQNConfig):
+        return _rollout_steps(config) // config.agent.num_minibatches
+    return _rollout_steps(config)
+
+
+def _replay_setting(
+    config: Experiment,
+    agent: Agent,
+    schedule: Schedule,
+    num_devices: int,
+    axis_name: str | None,
+) -> ReplaySetting | None:
+    """Builds the replay of an agent that learns from one.
+
+    Raises:
+        ValueError: it is missing, is there for an agent that has no use for it, or does
+            not fit the rest.
+    """
+    name = type(config.agent).__name__.removesuffix("Config")
+    if agent.sequence_length is None:
+        if config.replay is None:
+            return None
+        raise ValueError(f"replay must be None: {name} learns from its own rollouts")
+    if config.replay is None:
+        raise ValueError(f"replay must be set: {name} learns from one")
+    with settings_of("replay", config.replay):
+        return make_replay_setting(
+            config.replay,
+            agent.sequence_length,
+            num_envs=config.environment.num_envs,
+            rollout_steps=config.runtime.rollout_steps,
+            total_rollouts=schedule.total,
+            num_devices=num_devices,
+            axis_name=axis_name,
+        )
 
 
 def make_schedule(config: Experiment) -> Schedule:
@@ -153,7 +241,7 @@ def make_schedule(config: Experiment) -> Schedule:
     Raises:
         ValueError: it is less than one update.
     """
-    steps_per_update = config.environment.num_envs * config.runtime.rollout_steps
+    steps_per_update = _rollout_steps(config)
     total = config.budget.total_steps // steps_per_update
     if total < 1:
         raise ValueError(
@@ -217,7 +305,7 @@ def compile_plan(
     with ThreadPoolExecutor() as threads:
         # Tracing needs Python, and only one thread at a time has it; XLA does not. What
         # takes XLA longest is traced first.
-        train = threads.submit(devices.trace(run.train, like, number))
+        train = threads.submit(devices.trace(run.train, like, number, number))
         play = threads.submit(devices.trace(evaluate, like, number, number))
         state: Future[TrainState] | None = None
         if first_state:

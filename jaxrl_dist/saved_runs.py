@@ -119,10 +119,8 @@ def policy(
         (memory, TimeStep [1, ...], key) to (memory, action [1, ...]), and the memory
         before an episode.
     """
-    setting, state = restored.plan.setting, restored.state
-    params, statistics = jax.tree.map(
-        lambda x: x[0, 0], (state.agent.params, state.normaliser)
-    )
+    setting = restored.plan.setting
+    params, statistics = _first_seed(restored)
     agent = normalised(setting.agent, setting.normaliser, statistics)
 
     def act(
@@ -133,3 +131,44 @@ def policy(
         return memory, action
 
     return act, agent.initial_memory(1)
+
+
+def expected_returns(
+    restored: Restored,
+) -> Callable[[TimeStep], tuple[jax.Array, jax.Array]]:
+    """What a run's first seed expects each action to earn, for one environment.
+
+    Args:
+        restored: of `restore`.
+
+    Returns:
+        TimeStep [1, ...] to returns and their probabilities, [1, A, N] each. Returns
+        are discounted, in reward units as the agent sees them.
+
+    Raises:
+        ValueError: the agent learns no distribution of returns.
+    """
+    setting = restored.plan.setting
+    distribution = setting.agent.distribution
+    if distribution is None:
+        agent = type(restored.named.experiment.agent).__name__.removesuffix("Config")
+        raise ValueError(
+            f"this {agent} learns no distribution of returns; C51, QR-DQN, IQN and a "
+            "distributional Rainbow do"
+        )
+    params, statistics = _first_seed(restored)
+
+    def returns(time_step: TimeStep) -> tuple[jax.Array, jax.Array]:
+        observation = setting.normaliser.observations(statistics, time_step.observation)
+        return distribution(params, observation)
+
+    return returns
+
+
+def _first_seed(restored: Restored) -> tuple[ArrayTree, ArrayTree]:
+    """What the first seed acts with: its parameters and observation statistics."""
+    state = restored.state
+    agent_state, statistics = jax.tree.map(
+        lambda x: x[0, 0], (state.agent, state.normaliser)
+    )
+    return restored.plan.setting.agent.acting_params(agent_state), statistics

@@ -83,10 +83,16 @@ class Agent(NamedTuple):
     """
 
     init: Callable  # (key) to state, a NamedTuple of arrays with a field `params`
+    acting_params: Callable  # (state) to what `act` takes as params
     initial_memory: Callable  # (batch_size) to memory [B, ...]; () if it has none
     draw: Callable  # (key, batch_size) to noise [B, ...], the random numbers of one act
     act: Callable  # (params, memory, TimeStep, noise) to (memory, action, extras);
     # with noise None, the action is the policy's most likely one
     update: Callable  # (state, Trajectory or Sample, key) to (state, UpdateInfo)
+    sequence_length: int | None = None  # rows of each sequence of the Sample that
+    # `update` takes; None if it takes the Trajectory of a whole rollout
     gradients: Callable | None = None  # (state, experience, key) to (grads, UpdateInfo)
     apply_gradients: Callable | None = None  # (state, grads) to state
+    distribution: Callable | None = None  # (params as `act` takes them, observation
+    # [B, ...]) to returns of each action and their probabilities, [B, A, N] each; None
+    # of an agent that learns no distribution

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,21 @@ from jaxrl_dist.checkpoints import Checkpoints
 from jaxrl_dist.checkpoints.files import read_arrays
 from jaxrl_dist.checkpoints.folder import STATE
 from jaxrl_dist.environments.build import EnvironmentConfig
-from jaxrl_dist.experiment import AgentConfig, Budget, Experiment
-from jaxrl_dist.networks.build import ActorCriticConfig
+from jaxrl_dist.experiment import NETWORKS, AgentConfig, Budget, Experiment
+from jaxrl_dist.replay.sequences import ReplayConfig
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.training.on_device import OnDeviceConfig
 
 STEPS_PER_UPDATE = 16
 UPDATES = 8  # of a whole run; its evaluations come after 4 and 8
+# Two updates per rollout, from the second on; the ring has gone round by the sixth.
+PRIORITIZED = ReplayConfig(
+    capacity=80,
+    batch_size=8,
+    warmup_steps=2 * STEPS_PER_UPDATE,
+    updates_per_step=2 / STEPS_PER_UPDATE,
+    prioritized=True,
+)
 
 
 def small(
@@ -29,16 +38,20 @@ def small(
     environment: str = "CartPole-v1",
     normalise_observations: bool = False,
     updates: int = UPDATES,
+    replay: ReplayConfig | None = None,
+    **network: Any,
 ) -> Experiment:
     """A run of a few updates of a small network."""
+    agent = A2CConfig() if agent is None else agent
     return Experiment(
         environment=EnvironmentConfig(
             environment,
             num_envs=4,
             normalise_observations=normalise_observations,
         ),
-        agent=A2CConfig() if agent is None else agent,
-        network=ActorCriticConfig(hidden=(4,)),
+        agent=agent,
+        network=NETWORKS[type(agent)](hidden=(4,), **network),
+        replay=replay,
         runtime=OnDeviceConfig(
             rollout_steps=STEPS_PER_UPDATE // 4,
             num_devices=num_devices,

@@ -5,13 +5,20 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from PIL import Image
 
 from jaxrl_dist import __main__ as commands
-from jaxrl_dist import cli, configuration, runs
+from jaxrl_dist import cli, configuration, runs, saved_runs
+from jaxrl_dist.agents.c51 import C51Config, Support
 from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.environments.build import EnvironmentConfig
+from jaxrl_dist.networks.action_values import QNetworkConfig
+from jaxrl_dist.replay.sequences import ReplayConfig
 from jaxrl_dist.run_folder import RunFolder
+from jaxrl_dist.types import TimeStep
 from tests.small_experiments import small
 
 
@@ -241,6 +248,44 @@ def test_render_draws_an_episode(capsys, run):
     assert capsys.readouterr().out == f"{gif}: 6 frames, return 5, cut off\n"
 
 
+def test_render_draws_beside_it_the_returns_that_are_expected(capsys, tmp_path):
+    c51 = dataclasses.replace(
+        small(normalise_observations=True),
+        agent=C51Config(support=Support(num_atoms=5, v_min=0.0, v_max=100.0)),
+        network=QNetworkConfig(hidden=(4,)),
+        replay=ReplayConfig(
+            capacity=64, batch_size=4, warmup_steps=16, updates_per_step=1 / 16
+        ),
+    )
+    _, folder = runs.start(c51, name="small", output_dir=tmp_path / "run")
+    capsys.readouterr()
+    sizes = []
+    for flags in ([], ["--distribution"]):
+        commands.main(["render", str(folder), "--max-steps", "3", *flags])
+        assert "episode.gif: 4 frames, return 3, cut off" in capsys.readouterr().out
+        with Image.open(folder / "episode.gif") as gif:
+            sizes.append(gif.size)
+    (alone, _), (both, _) = sizes
+    assert both == 2 * alone
+    assert_best_mean_is_the_action(commands.restore(folder, "last"))
+
+
+def assert_best_mean_is_the_action(restored: saved_runs.Restored) -> None:
+    """The greedy action is the one whose expected return is the greatest."""
+    act, memory = saved_runs.policy(restored, greedy=True)
+    returns = saved_runs.expected_returns(restored)
+    actions = set()
+    for seed in range(20):
+        key, false = jax.random.key(seed), jnp.zeros(1, bool)
+        seen = TimeStep(jax.random.normal(key, (1, 4)), jnp.zeros(1), *[false] * 3)
+        values, probabilities = returns(seen)
+        means = (values * probabilities).sum(-1)
+        _, action = act(memory, seen, key)
+        np.testing.assert_array_equal(action, means.argmax(-1))
+        actions.add(int(action[0]))
+    assert actions == {0, 1}
+
+
 def test_list_shows_experiments_and_runs(capsys, run, monkeypatch):
     folder = run.parents[1]
     monkeypatch.chdir(folder)
@@ -267,6 +312,7 @@ def test_list_shows_experiments_and_runs(capsys, run, monkeypatch):
         ("resume RUN --agent.gamma 1", "unknown flag --agent.gamma; --help lists all"),
         ("resume --budget.reports 3 RUN", "resume takes the run first, got --budget"),
         ("render RUN --seed -2", r"seed must be in \[0, 2147483647\], got -2"),
+        ("render RUN --distribution", "this A2C learns no distribution of returns; C5"),
         ("render RUN --output x.png", "a rendered episode is a .gif, got x.png"),
     ],
 )

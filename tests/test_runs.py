@@ -1,5 +1,6 @@
 """Runs: resumed ones equal those that were never stopped, and end in good order."""
 
+import dataclasses
 import json
 import os
 import re
@@ -18,8 +19,11 @@ from jax.experimental.compilation_cache import (
 
 from jaxrl_dist import runs
 from jaxrl_dist.agents.a2c import A2CConfig
+from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.agents.rainbow import RainbowConfig
+from jaxrl_dist.agents.sac import SACConfig
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.loggers.json_lines import read_rows
 from jaxrl_dist.plots import EVALUATION
@@ -27,6 +31,7 @@ from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
 from jaxrl_dist.training.host_loop import NotFiniteError
 from tests.small_experiments import (
+    PRIORITIZED,
     assert_equal_bit_for_bit,
     saved_leaves,
     small,
@@ -47,6 +52,21 @@ CASES = {
     "impala behind by 3 on 2 devices": small(
         IMPALAConfig(), policy_lag_updates=3, num_devices=2
     ),
+}
+REPLAYED = {
+    "dqn": small(DQNConfig(), replay=PRIORITIZED, num_seeds=2),
+    "rainbow": small(RainbowConfig(), replay=PRIORITIZED, dueling=True, noisy=True),
+    "sac": small(SACConfig(), environment="Pendulum-v1", replay=PRIORITIZED),
+}
+for name, experiment in REPLAYED.items():
+    CASES[f"{name} with replay on 1 device"] = experiment
+    CASES[f"{name} with replay on 2 devices"] = dataclasses.replace(
+        experiment, runtime=dataclasses.replace(experiment.runtime, num_devices=2)
+    )
+SLOW = {  # each compiles for long, and shows little that the others do not
+    "dqn with replay on 1 device",
+    "rainbow with replay on 2 devices",
+    "sac with replay on 1 device",
 }
 
 
@@ -79,7 +99,15 @@ def compilation_cache(tmp_path_factory) -> Iterator[None]:
     jax_compilation_cache.reset_cache()
 
 
-@pytest.mark.parametrize("experiment", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(
+            experiment, id=name, marks=[pytest.mark.slow] if name in SLOW else []
+        )
+        for name, experiment in CASES.items()
+    ],
+)
 def test_a_resumed_run_equals_one_that_was_never_stopped(experiment, tmp_path):
     _, path = runs.start(experiment, name="x", output_dir=tmp_path / "whole")
     whole = RunFolder(path)

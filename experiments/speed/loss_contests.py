@@ -77,7 +77,8 @@ def trajectory_contests_at(num_steps: int, batch_size: int) -> list[Contest]:
             clip_rho_threshold=clip_rho,
             clip_pg_rho_threshold=clip_pg_rho,
         )
-        return got.errors, got.pg_advantage
+        # Rlax leaves it to the caller to stop the gradient of the advantages.
+        return got.errors, jax.lax.stop_gradient(got.pg_advantage)
 
     def their_gae(values, rewards, discounts):
         advantages = rlax.truncated_generalized_advantage_estimation(

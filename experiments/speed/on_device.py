@@ -13,13 +13,7 @@ and leaves the rest as it is.
 """
 
 import dataclasses
-import json
-import resource
-import select
-import statistics
-import subprocess
 import sys
-import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +21,7 @@ from typing import Any
 import jax
 import tyro
 
+from experiments.speed import workers
 from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments.build import EnvironmentConfig
@@ -81,12 +76,12 @@ class Case:
         return self.num_updates * self.num_envs * ROLLOUT_STEPS * self.num_seeds
 
 
-def prepare_ours(case: Case) -> Callable[[], float]:
+def prepare_ours(case: Case) -> Callable[[], workers.Lap]:
     """Compiles our PPO.
 
     Returns:
-        A function that trains once from the start, and answers how many steps it took:
-        transitions, an episode's last row is none.
+        A function that trains once from the start. Its steps are transitions: an
+        episode's last row is none.
     """
     experiment = Experiment(
         environment=EnvironmentConfig(case.environment, num_envs=case.num_envs),
@@ -102,17 +97,19 @@ def prepare_ours(case: Case) -> Callable[[], float]:
     built = plan(experiment)
     run, compiled = build_run(experiment, built), compile_plan(experiment, built)
 
-    def train() -> float:
+    def train() -> workers.Lap:
         state = jax.block_until_ready(run.init(experiment.seed))
-        started = time.perf_counter()
-        _, report = compiled.functions.train(state, case.num_updates)
-        steps = int(jax.device_get(report.episodes.num_steps).sum())
-        return steps / (time.perf_counter() - started)
+
+        def updates() -> float:
+            _, report = compiled.functions.train(state, 0, case.num_updates)
+            return float(jax.device_get(report.episodes.num_steps).sum())
+
+        return workers.timed(updates)
 
     return train
 
 
-def prepare_peer(case: Case) -> Callable[[], float]:
+def prepare_peer(case: Case) -> Callable[[], workers.Lap]:
     """Compiles PureJaxRL's PPO; the same answer, though it counts every row."""
     import gymnax
     from gymnax.wrappers.compat import LegacyStepAPIWrapper
@@ -158,64 +155,17 @@ def prepare_peer(case: Case) -> Callable[[], float]:
         function, argument = jax.vmap(function), keys
     program = jax.jit(function).lower(argument).compile()
 
-    def train() -> float:
-        started = time.perf_counter()
+    def run() -> float:
         jax.block_until_ready(program(argument))
-        return case.rows / (time.perf_counter() - started)
+        return case.rows
 
-    return train
-
-
-def work() -> None:
-    """What a worker does: compile the case it is sent, train once for every line."""
-    case = Case(**json.loads(sys.stdin.readline()))
-    started = time.perf_counter()
-    train = prepare_peer(case) if case.peer else prepare_ours(case)
-    compile_seconds = time.perf_counter() - started
-    train()  # the first run touches memory for the first time
-    print(json.dumps({"compile_seconds": compile_seconds}), flush=True)
-    for _ in sys.stdin:
-        answer = {"steps_per_second": train(), "memory_gib": peak_memory_gib()}
-        print(json.dumps(answer), flush=True)
+    return lambda: workers.timed(run)
 
 
-def peak_memory_gib() -> float:
-    """Most memory used so far: of the accelerator, or of the process on a CPU."""
-    used = jax.local_devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in used:
-        return used["peak_bytes_in_use"] / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-class Worker:
-    """A process that runs `work`."""
-
-    def __init__(self, case: Case, timeout_seconds: float) -> None:
-        self.timeout_seconds = timeout_seconds
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.speed.on_device", "--work"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.compile_seconds = self.ask(dataclasses.asdict(case))["compile_seconds"]
-
-    def ask(self, question: Any = None) -> dict[str, float]:
-        """Sends a line and waits for the answer, until the deadline."""
-        stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None and stdout is not None  # both are pipes
-        stdin.write(json.dumps(question).encode() + b"\n")
-        stdin.flush()
-        ready, _, _ = select.select([stdout], [], [], self.timeout_seconds)
-        line = stdout.readline() if ready else b""
-        if not line:
-            self.close()
-            raise SystemExit(f"no answer within {self.timeout_seconds} s, or it failed")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """Ends the process."""
-        self.process.kill()
-        self.process.wait()
+def prepare(task: workers.Task) -> Callable[[], workers.Lap]:
+    """Compiles a case; answers a function that trains once from the start."""
+    case = Case(**task)
+    return prepare_peer(case) if case.peer else prepare_ours(case)
 
 
 def measure(case: Case, arguments: Arguments) -> str:
@@ -223,34 +173,20 @@ def measure(case: Case, arguments: Arguments) -> str:
     cases = [case]
     if arguments.peer:
         cases.append(dataclasses.replace(case, peer=arguments.peer))
-    workers = [Worker(each, arguments.timeout_seconds) for each in cases]
-    try:
-        rounds = [[worker.ask() for worker in workers] for _ in range(arguments.rounds)]
-    finally:
-        for worker in workers:
-            worker.close()
-    speeds = [
-        statistics.median(answers[index]["steps_per_second"] for answers in rounds)
-        for index in range(len(workers))
-    ]
-    cells = [case.environment, str(case.num_envs), str(case.num_seeds)]
-    for index, (worker, speed) in enumerate(zip(workers, speeds, strict=True)):
-        memory = rounds[-1][index]["memory_gib"]
-        cells += [f"{speed:,.0f}", f"{worker.compile_seconds:.1f}", f"{memory:.2f}"]
-    if arguments.peer:
-        pairs = [a["steps_per_second"] / b["steps_per_second"] for a, b in rounds]
-        spread = f"{min(pairs):.2f} to {max(pairs):.2f}"
-        cells.append(f"{speeds[0] / speeds[1]:.2f} ({spread})")
-    return "| " + " | ".join(cells) + " |"
+    results = workers.measure(
+        "experiments.speed.on_device",
+        [dataclasses.asdict(each) for each in cases],
+        rounds=arguments.rounds,
+        timeout_seconds=arguments.timeout_seconds,
+    )
+    columns = [case.environment, str(case.num_envs), str(case.num_seeds)]
+    return workers.row(columns, results)
 
 
 def main(arguments: Arguments) -> None:
     """Prints the table, a row as soon as it is measured."""
-    head = ["environment", "environments", "seeds"]
-    for who in ("ours", "peer")[: 2 if arguments.peer else 1]:
-        head += [f"{who}, steps/s", "compile, s", "memory, GiB"]
-    head += ["ratio (of single rounds)"] if arguments.peer else []
-    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head), flush=True)
+    columns = ["environment", "environments", "seeds"]
+    print(workers.head(columns, 2 if arguments.peer else 1), flush=True)
     for environment in arguments.environments:
         for num_envs in arguments.num_envs:
             for num_seeds in arguments.num_seeds:
@@ -262,6 +198,6 @@ def main(arguments: Arguments) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--work"]:
-        work()
+        workers.work(prepare)
     else:
         main(tyro.cli(Arguments, description=__doc__))

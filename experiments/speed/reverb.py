@@ -6,7 +6,8 @@
 Each round inserts, samples and mutates with one client, then with the other. Both read
 what ours wrote and what Reverb's wrote: the two lay chunks out differently. "In the
 background" is our PriorityUpdater against the other's only way, one call after another.
-The table shows the median round of each, and the ratio of the medians.
+The table shows the median round of each, and the ratio of the medians; and the
+processor time that the client itself took, which other programs disturb less.
 Targets: inserts of small transitions at least 2 times as fast, everything else at
 least as fast. Measured: RESULTS.md, "Reverb client".
 """
@@ -18,7 +19,7 @@ import resource
 import statistics
 import subprocess
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,14 @@ from jaxrl_dist.replay.reverb import environment
 PEER = pathlib.Path(__file__).parent / "reverb_peer.py"
 NUM_ENVIRONMENTS = 16
 MUTATE_CALLS = 100
+
+
+class Taken(NamedTuple):
+    """What one command took."""
+
+    seconds: float
+    busy_seconds: float  # of processor time in the client, all threads together
+    grown_mb: float  # megabytes by which the client's process grew
 
 
 class Peer:
@@ -45,14 +54,14 @@ class Peer:
             env=environment.server_variables(),
         )
 
-    def run(self, command: str, table: str) -> tuple[float, float]:
-        """Runs one command; seconds, and megabytes by which the process grew."""
+    def run(self, command: str, table: str) -> Taken:
+        """Runs one command."""
         assert self._process.stdin and self._process.stdout
         request = {"do": command, "table": table, "calls": MUTATE_CALLS} | self._common
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        return answer["seconds"], answer["grown_mb"]
+        return Taken(**answer)
 
     def close(self) -> None:
         """Ends the process."""
@@ -68,12 +77,14 @@ class Ours:
         self._workload = workload
         self._rows = make_rows(workload)
 
-    def run(self, command: str, table: str) -> tuple[float, float]:
-        """Runs one command; seconds, and megabytes by which this process grew."""
+    def run(self, command: str, table: str) -> Taken:
+        """Runs one command."""
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        busy = time.process_time()
         seconds = getattr(self, command)(table)
+        busy = time.process_time() - busy
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return seconds, (after - before) / 1024
+        return Taken(seconds, busy, (after - before) / 1024)
 
     def insert(self, table: str) -> float:
         """Inserts the workload's items; seconds."""
@@ -115,11 +126,15 @@ class Ours:
                 sampler.next()
             return time.perf_counter() - began
 
+    def _keys(self, table: str) -> np.ndarray:
+        """Those of one batch; nothing more is asked for, to be sent meanwhile."""
+        config = reverb.SamplerConfig(self._workload.batch_size, batches_ahead=0)
+        with self._client.sampler(table, config) as sampler:
+            return np.unique(sampler.next().slot)
+
     def mutate(self, table: str) -> float:
         """Updates priorities; seconds."""
-        size = self._workload.batch_size
-        with self._client.sampler(table, reverb.SamplerConfig(size)) as sampler:
-            keys = np.unique(sampler.next().slot)
+        size, keys = self._workload.batch_size, self._keys(table)
         began = time.perf_counter()
         for call in range(MUTATE_CALLS):
             priorities = np.full(len(keys), 1.0 + call)
@@ -128,9 +143,7 @@ class Ours:
 
     def update(self, table: str) -> float:
         """Updates priorities without waiting for each call; seconds."""
-        size = self._workload.batch_size
-        with self._client.sampler(table, reverb.SamplerConfig(size)) as sampler:
-            keys = np.unique(sampler.next().slot)
+        size, keys = self._workload.batch_size, self._keys(table)
         began = time.perf_counter()
         with self._client.priority_updater(table) as updater:
             for call in range(MUTATE_CALLS):
@@ -158,6 +171,7 @@ def measure(workload: Workload, rounds: int) -> None:
         for name in ("of_ours", "of_peer")
     ]
     seconds: dict[tuple[str, str], list[float]] = {}
+    busy: dict[tuple[str, str], list[float]] = {}
     grown: dict[str, float] = {"ours": 0.0, "peer": 0.0}
     with reverb.Server(tables) as server:
         clients: dict[str, Any] = {
@@ -166,9 +180,10 @@ def measure(workload: Workload, rounds: int) -> None:
         }
 
         def run(who: str, command: str, table: str, label: str) -> None:
-            taken, more = clients[who].run(command, table)
-            seconds.setdefault((label, who), []).append(taken)
-            grown[who] += more
+            taken = clients[who].run(command, table)
+            seconds.setdefault((label, who), []).append(taken.seconds)
+            busy.setdefault((label, who), []).append(taken.busy_seconds)
+            grown[who] += taken.grown_mb
 
         for _ in range(rounds):
             for who in clients:
@@ -181,10 +196,10 @@ def measure(workload: Workload, rounds: int) -> None:
             run("ours", "update", "of_ours", "mutate in the background")
         for client in clients.values():
             client.close()
-    _report(workload, seconds, grown)
+    _report(workload, seconds, busy, grown)
 
 
-def _report(workload: Workload, seconds: dict, grown: dict) -> None:
+def _report(workload: Workload, seconds: dict, busy: dict, grown: dict) -> None:
     # The other client has one way to mutate, which stands against both of ours.
     seconds["mutate in the background", "peer"] = seconds["mutate", "peer"]
     samples = workload.num_items // workload.batch_size * workload.batch_size
@@ -196,17 +211,22 @@ def _report(workload: Workload, seconds: dict, grown: dict) -> None:
             for who in ("ours", "peer")
         }
         ours, peer = (statistics.median(rates[who]) for who in ("ours", "peer"))
+        costs = [
+            f"{statistics.median(busy[label, who]) / count * 1e6:.1f}"
+            for who in ("ours", "peer")
+            if "mutate" not in label  # a command that also draws the keys
+        ]
         spread = ", ".join(
             f"{who} {min(rates[who]):,.0f} to {max(rates[who]):,.0f}" for who in rates
         )
         print(
             f"| {workload.name} | {label} | {ours:,.0f} | {peer:,.0f} "
-            f"| {ours / peer:.2f} | {spread} |",
+            f"| {ours / peer:.2f} | {spread} | {' / '.join(costs)} |",
             flush=True,
         )
     print(
         f"| {workload.name} | client grew by | {grown['ours']:.0f} MB "
-        f"| {grown['peer']:.0f} MB | | |",
+        f"| {grown['peer']:.0f} MB | | | |",
         flush=True,
     )
 
@@ -217,8 +237,11 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", default=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    print("| workload | operation | ours/s | Reverb's/s | ratio | spread |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print(
+        "| workload | operation | ours/s | Reverb's/s | ratio | spread "
+        "| client's processor time, microseconds per item: ours / Reverb's |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in arguments.workloads:
         measure(WORKLOADS[name], arguments.rounds)
 

@@ -104,6 +104,7 @@ def make_one_step_agent(
 
     return Agent(
         init=make_init(network, optimizer),
+        acting_params=lambda state: state.params,
         initial_memory=network.initial_memory,
         draw=network.noise,
         act=make_act(network),

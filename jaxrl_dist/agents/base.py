@@ -1,5 +1,6 @@
 """What all agents share: reading steps out of rows, averaging over devices."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -38,6 +39,57 @@ def transitions(rows: Trajectory, gamma: float) -> Transitions:
     )
 
 
+class NStep(NamedTuple):
+    """One transition over up to n steps for each sequence, as if it were one step."""
+
+    observation: ArrayTree  # [B, ...] of the first row
+    action: ArrayTree  # [B, ...] of the first row
+    reward: jax.Array  # [B] discounted sum of what the steps earned, reward units
+    discount: jax.Array  # [B] on the value reached: gamma^steps, or 0 if terminated
+    next_observation: ArrayTree  # [B, ...] that was reached
+    mask: jax.Array  # [B] 1, or 0 where the first row was an episode's last: no step
+
+
+def n_step_transitions(rows: Trajectory, gamma: float) -> NStep:
+    """Reads one transition of n steps out of n + 1 rows, or of fewer up to an end.
+
+    Args:
+        rows: [n + 1, B, ...], n from 1.
+        gamma: discount per step, in [0, 1].
+
+    Returns:
+        [B, ...] transitions. Where an episode ended on the way, terminated or
+        truncated, they reach its last observation and nothing beyond it.
+    """
+    steps = transitions(rows, gamma)
+    n = len(steps.rewards)
+    reward, discount = steps.rewards[0], steps.discounts[0]
+    next_observation = jax.tree.map(lambda x: x[1], rows.observation)
+    going = ~steps.ends[0]
+    for t in range(1, n):
+        reward = reward + jnp.where(going, discount * steps.rewards[t], 0.0)
+        discount = jnp.where(going, discount * steps.discounts[t], discount)
+        next_observation = jax.tree.map(
+            functools.partial(_where, going),
+            jax.tree.map(lambda x, t=t: x[t + 1], rows.observation),
+            next_observation,
+        )
+        going = going & ~steps.ends[t]
+    return NStep(
+        observation=jax.tree.map(lambda x: x[0], rows.observation),
+        action=jax.tree.map(lambda x: x[0], steps.actions),
+        reward=reward,
+        discount=discount,
+        next_observation=next_observation,
+        mask=steps.mask[0],
+    )
+
+
+def _where(condition: jax.Array, chosen: jax.Array, other: jax.Array) -> jax.Array:
+    """Picks elements [B, ...] of two arrays by a condition [B]."""
+    return jnp.where(jnp.expand_dims(condition, range(1, chosen.ndim)), chosen, other)
+
+
 def average_over(tree: ArrayTree, axis_name: str | None) -> ArrayTree:
     """Averages a tree of arrays over devices, in one collective of one flat array.
 
@@ -69,6 +121,29 @@ def mask_weights(mask: jax.Array, axis_name: str | None) -> jax.Array:
     """
     share = average_over(mask.mean(), axis_name)
     return mask / jnp.maximum(share, jnp.finfo(mask.dtype).tiny)
+
+
+def masked_means(terms: dict[str, jax.Array], mask: jax.Array) -> dict[str, jax.Array]:
+    """Averages terms [B] over the whole batch, [] each; what is no step counts as 0."""
+    return {name: jnp.mean(mask * term) for name, term in terms.items()}
+
+
+def over_steps(means: ArrayTree, mask: jax.Array, axis_name: str | None) -> ArrayTree:
+    """Turns means over the batch into means over those of its rows that are steps.
+
+    Averages over devices too: one collective serves means, gradients and the mask.
+
+    Args:
+        means: of `masked_means`, and gradients of such means.
+        mask: [B] 0 where a sequence begins with no step.
+        axis_name: device axis that shares the batch; None for one device.
+
+    Returns:
+        The same tree, equal on all devices.
+    """
+    means, share = average_over((means, mask.mean()), axis_name)
+    share = jnp.maximum(share, jnp.finfo(share.dtype).tiny)
+    return jax.tree.map(lambda x: x / share, means)
 
 
 def normalise(

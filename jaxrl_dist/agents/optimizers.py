@@ -13,35 +13,33 @@ class OptimizerConfig:
     """Settings of the optimizer.
 
     Attributes:
-        name: adam or rmsprop.
+        name: adam, radam (rectified: its first steps are those of momentum) or rmsprop.
         learning_rate: step size, above 0.
         anneal: the step size falls linearly to 0 over the run.
-        max_gradient_norm: gradients are scaled down to this global L2 norm, above 0.
-        epsilon: above 0; Adam adds it to the root it divides by, RMSProp under the
-            root, as in Mnih et al. 2016, arXiv:1602.01783, equation S3.
-        decay: of RMSProp's mean square gradient, in [0, 1]; adam has none.
+        max_gradient_norm: gradients are scaled down to this global L2 norm, above 0;
+            None leaves them.
+        epsilon: above 0; Adam and RAdam add it to the root that they divide by, RMSProp
+            under the root, as in Mnih et al. 2016, arXiv:1602.01783, equation S3.
+        decay: of RMSProp's mean square gradient, in [0, 1]; the others have none.
 
     Raises:
         ValueError: a setting is out of its range.
     """
 
-    name: Literal["adam", "rmsprop"] = "adam"
+    name: Literal["adam", "radam", "rmsprop"] = "adam"
     learning_rate: float = 2.5e-4
     anneal: bool = True
-    max_gradient_norm: float = 0.5
+    max_gradient_norm: float | None = 0.5
     epsilon: float = 1e-5
     decay: float = 0.99
 
     def __post_init__(self) -> None:
-        check_above(
-            0,
-            learning_rate=self.learning_rate,
-            max_gradient_norm=self.max_gradient_norm,
-            epsilon=self.epsilon,
-        )
+        check_above(0, learning_rate=self.learning_rate, epsilon=self.epsilon)
+        if self.max_gradient_norm is not None:
+            check_above(0, max_gradient_norm=self.max_gradient_norm)
         check_in_range(0, 1, decay=self.decay)
-        if self.name not in ("adam", "rmsprop"):
-            raise ValueError(f"name must be adam or rmsprop, got {self.name!r}")
+        if self.name not in ("adam", "radam", "rmsprop"):
+            raise ValueError(f"name must be adam, radam or rmsprop, got {self.name!r}")
 
     def build(self, total_steps: int) -> optax.GradientTransformation:
         """Builds the optimizer.
@@ -57,9 +55,12 @@ class OptimizerConfig:
         step_size: optax.ScalarOrSchedule = self.learning_rate
         if self.anneal:
             step_size = optax.linear_schedule(self.learning_rate, 0.0, total_steps)
-        if self.name == "adam":
-            scale = optax.adam(step_size, eps=self.epsilon)
-        else:
+        if self.name == "rmsprop":
             scale = optax.rmsprop(step_size, decay=self.decay, eps=self.epsilon)
+        else:
+            adam = optax.adam if self.name == "adam" else optax.radam
+            scale = adam(step_size, eps=self.epsilon)
+        if self.max_gradient_norm is None:
+            return optax.flatten(scale)
         clip = optax.clip_by_global_norm(self.max_gradient_norm)
         return optax.flatten(optax.chain(clip, scale))

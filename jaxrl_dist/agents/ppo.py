@@ -1,6 +1,7 @@
 """Proximal policy optimisation: several clipped epochs over each batch of rollouts."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from jaxrl_dist.agents.actor_critic import (
     weighted_means,
 )
 from jaxrl_dist.agents.base import average_over, mask_weights, normalise, transitions
+from jaxrl_dist.agents.minibatches import learn_from_minibatches, minibatch_order
 from jaxrl_dist.agents.optimizers import OptimizerConfig
-from jaxrl_dist.agents.shuffling import permutation
 from jaxrl_dist.checks import check_above, check_at_least, check_in_range
 from jaxrl_dist.networks.build import ActorCritic
 from jaxrl_dist.types import Agent, ArrayTree, Params, Trajectory, UpdateInfo
@@ -100,26 +101,26 @@ class PPOConfig:
             clip_ratio = self.clip_ratio
             if self.anneal_clip_ratio:
                 clip_ratio *= 1.0 - state.num_updates / total_updates
-            order = minibatch_order(key, self, len(items.numbers))
+            order = minibatch_order(
+                key,
+                num_items=len(items.numbers),
+                num_epochs=self.num_epochs,
+                num_minibatches=self.num_minibatches,
+            )
             # One flat vector from minibatch to minibatch, instead of a dozen arrays.
             params, unravel = ravel_pytree(state.params)
             start = Progress(params, state.opt_state, jnp.zeros((), bool))
             learn = make_minibatch_step(self, network, unravel, optimizer, axis_name)
-
-            def one_minibatch(
-                now: Progress, indices: jax.Array
-            ) -> tuple[Progress, Any]:
-                minibatch = jax.tree.map(lambda x: x[indices], items)
-                return learn(now, minibatch, clip_ratio)
-
-            progress, metrics = jax.lax.scan(one_minibatch, start, order)
-            metrics = jax.tree.map(jnp.mean, metrics)
+            progress, metrics = learn_from_minibatches(
+                functools.partial(learn, clip_ratio=clip_ratio), start, items, order
+            )
             params = unravel(progress.params)
             state = ActorCriticState(params, progress.opt_state, state.num_updates + 1)
             return state, UpdateInfo((), metrics)
 
         return Agent(
             init=make_init(network, optimizer),
+            acting_params=lambda state: state.params,
             initial_memory=network.initial_memory,
             draw=network.noise,
             act=make_act(network),
@@ -191,36 +192,6 @@ def learning_items(
         numbers=jnp.stack(numbers, axis=-1),
     )
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), items)
-
-
-def minibatch_order(key: jax.Array, config: PPOConfig, num_items: int) -> jax.Array:
-    """Shuffles the items anew for each epoch, [epochs * minibatches, rows of each].
-
-    Raises:
-        ValueError: the minibatches do not divide the items.
-    """
-    check_divides(config.num_minibatches, num_items)
-    keys = jax.random.split(key, config.num_epochs)
-    order = jax.vmap(lambda k: permutation(k, num_items))(keys)
-    return order.reshape(config.num_epochs * config.num_minibatches, -1)
-
-
-def check_divides(num_minibatches: int, num_items: int) -> None:
-    """Checks that minibatches of equal size use every item.
-
-    Raises:
-        ValueError: they do not; the message gives the nearest numbers that would do.
-    """
-    if num_items % num_minibatches == 0:
-        return
-    fitting = [n for n in range(1, num_items + 1) if num_items % n == 0]
-    below = max((n for n in fitting if n < num_minibatches), default=None)
-    above = min((n for n in fitting if n > num_minibatches), default=None)
-    near = " or ".join(str(n) for n in (below, above) if n is not None)
-    raise ValueError(
-        f"agent.num_minibatches is {num_minibatches}, which does not divide the "
-        f"{num_items} rows that an update has on each device; {near} would do"
-    )
 
 
 def make_minibatch_step(

@@ -16,7 +16,13 @@ AXIS_NAME = "devices"
 # threads. With a device on each core there is no idle one, and handing operations over
 # costs more than doing them (a rollout of 2 CartPoles 2.2 times as much, a PPO update
 # 1.5 times).
-CPU_COMPILER_OPTIONS = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
+CPU_COMPILER_OPTIONS = {
+    "xla_cpu_enable_concurrency_optimized_scheduler": False,
+    # XLA keeps to 256 bits even where a core has registers of 512. With these, an
+    # update of SAC or TD3 takes some 10% less, and one of DQN is no slower. Where there
+    # are none, it changes nothing.
+    "xla_cpu_prefer_vector_width": 512,
+}
 UNSET = -1  # what JAX takes for a number of CPU devices that nobody has chosen
 # Two CPU devices wait some 45 microseconds for each other in every gradient step. With
 # fewer rows each than this, one device alone is quicker: for PPO on CartPole with 2x64

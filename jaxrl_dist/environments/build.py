@@ -14,6 +14,9 @@ from jaxrl_dist.environments.base import (
     check_environment,
 )
 
+NO_LIMIT = 10**9  # steps, more than anybody plays
+ORIGINAL_STICKINESS = 0.1
+
 
 @dataclasses.dataclass(frozen=True)
 class EnvironmentConfig:
@@ -26,6 +29,8 @@ class EnvironmentConfig:
         parameters: numbers by name, for example `max_steps_in_episode 100`. For an own
             environment they are the function's keyword arguments.
         minimal_actions: MinAtar only: offer the actions that do something, not all six.
+        original_minatar: MinAtar only: its first protocol, instead of gymnax's: all six
+            actions, sticky with probability 0.1, and no limit of steps but Freeway's.
         sticky_action_probability: chance that an environment repeats the action before
             instead of doing the one it is given, in [0, 1].
         frame_stack: observations shown at once, along the last axis, from 1.
@@ -44,6 +49,7 @@ class EnvironmentConfig:
     num_envs: int = 64
     parameters: dict[str, int | float] = dataclasses.field(default_factory=dict)
     minimal_actions: bool = True
+    original_minatar: bool = False
     sticky_action_probability: float = 0.0
     frame_stack: int = 1
     mask_velocity: bool = False
@@ -64,6 +70,8 @@ class EnvironmentConfig:
         Raises:
             ValueError: the name or a parameter is unknown, or a wrapper does not fit.
         """
+        if self.original_minatar:
+            return _originally(self).build_single()
         environment = self.build_bare()
         if self.max_steps is not None:
             environment = wrappers.time_limit(environment, self.max_steps)
@@ -84,6 +92,8 @@ class EnvironmentConfig:
 
     def build_bare(self) -> Environment:
         """Builds one instance without wrappers; see `build_single` for errors."""
+        if self.original_minatar:
+            return _originally(self).build_bare()
         if ":" in self.name:
             if not self.minimal_actions:
                 raise ValueError(f"minimal_actions: {self.name} is not a MinAtar game")
@@ -94,6 +104,35 @@ class EnvironmentConfig:
         return gymnax_env.make_gymnax_environment(
             self.name, self.parameters, minimal_actions=self.minimal_actions
         )
+
+
+def _originally(config: EnvironmentConfig) -> EnvironmentConfig:
+    """Says MinAtar's first protocol in terms of the other settings.
+
+    Raises:
+        ValueError: the environment is no MinAtar game, or a setting contradicts it.
+
+    Source:
+        Young and Tian 2019, arXiv:1903.03176.
+    """
+    if not config.name.endswith("-MinAtar"):
+        raise ValueError(f"original_minatar: {config.name} is not a MinAtar game")
+    limit = "max_steps_in_episode"
+    if limit in config.parameters or config.sticky_action_probability:
+        raise ValueError(
+            f"original_minatar decides {limit} and sticky_action_probability; leave "
+            "them out, or set original_minatar False"
+        )
+    parameters = dict(config.parameters)
+    if config.name != "Freeway-MinAtar":  # whose episodes end by this limit alone
+        parameters[limit] = NO_LIMIT
+    return dataclasses.replace(
+        config,
+        original_minatar=False,
+        minimal_actions=False,
+        sticky_action_probability=ORIGINAL_STICKINESS,
+        parameters=parameters,
+    )
 
 
 def _load(path: str, parameters: Mapping[str, float]) -> Environment:

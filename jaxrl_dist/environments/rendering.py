@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxrl_dist.checks import check_at_least
-from jaxrl_dist.environments import drawing, gymnax_env
+from jaxrl_dist.environments import drawing, gymnax_env, return_drawing
 from jaxrl_dist.environments.base import BatchedEnvironment, BatchState
 from jaxrl_dist.environments.build import EnvironmentConfig
 from jaxrl_dist.environments.wrappers import innermost_state
@@ -18,7 +18,16 @@ from jaxrl_dist.types import ArraySpec, ArrayTree, TimeStep
 
 # (memory, TimeStep [1, ...], key) to (memory, action [1, ...])
 Policy = Callable[[ArrayTree, TimeStep, jax.Array], tuple[ArrayTree, jax.Array]]
+# (TimeStep [1, ...]) to returns and their probabilities, [1, A, N] each
+Returns = Callable[[TimeStep], tuple[jax.Array, jax.Array]]
 _CAPTION_HEIGHT = 22  # pixels
+
+
+class Thought(NamedTuple):
+    """What the policy made of an observation."""
+
+    action: np.ndarray  # that it took
+    returns: tuple[np.ndarray, np.ndarray] | None  # [A, N], and how probable they are
 
 
 class RenderedEpisode(NamedTuple):
@@ -47,6 +56,7 @@ def render_episode(
     *,
     memory: ArrayTree = (),
     max_steps: int = 1000,
+    returns: Returns | None = None,
 ) -> RenderedEpisode:
     """Plays one episode and writes it as a GIF.
 
@@ -57,6 +67,8 @@ def render_episode(
         path: ends in .gif; its folder is made if need be.
         memory: of the policy before the episode, for a batch of one.
         max_steps: environment steps after which the picture ends, from 1.
+        returns: what each action is expected to earn, drawn beside the environment;
+            None to draw the environment alone.
 
     Returns:
         How long the episode was and what it earned.
@@ -70,12 +82,16 @@ def render_episode(
         raise ValueError(f"a rendered episode is a .gif, got {path}")
     draw, frames_per_second = _drawer(config)
     check_at_least(1, max_steps=max_steps)
-    frames, total, ended = [], 0.0, False
-    for state, row in _play(config.build(), policy, memory, key, max_steps):
+    frames, thoughts, total, ended = [], [], 0.0, False
+    think = _thinker(policy, returns)
+    for state, row, thought in _play(config.build(), think, memory, key, max_steps):
         total += float(row.reward[0])
         image = draw(state, row)
         frames.append(_captioned(image, f"step {len(frames)}   return {total:.4g}"))
+        thoughts.append(thought)
         ended = bool(row.is_last[0])
+    if returns is not None:
+        frames = _beside_returns(frames, thoughts)
     path.parent.mkdir(parents=True, exist_ok=True)
     durations = [1000 // frames_per_second] * (len(frames) - 1) + [1000]  # milliseconds
     first, *rest = frames
@@ -83,30 +99,65 @@ def render_episode(
     return RenderedEpisode(len(frames), total, ended)
 
 
+def _thinker(policy: Policy, returns: Returns | None) -> Callable:
+    """Builds (memory, TimeStep, key) to (memory, action, returns or None)."""
+
+    def think(memory: ArrayTree, row: TimeStep, key: jax.Array) -> tuple:
+        memory, action = policy(memory, row, key)
+        return memory, action, None if returns is None else returns(row)
+
+    return think
+
+
 def _play(
     environment: BatchedEnvironment,
-    policy: Policy,
+    think: Callable,
     memory: ArrayTree,
     key: jax.Array,
     max_steps: int,
-) -> Iterator[tuple[BatchState, TimeStep]]:
-    """Yields (state, row) of one environment, from a first row to a last one."""
+) -> Iterator[tuple[BatchState, TimeStep, Thought | None]]:
+    """Yields state, row and thought of one environment, from a first row to a last one.
+
+    There is no thought about the final row: nothing is done there.
+    """
 
     @jax.jit
     def advance(state: Any, row: TimeStep, memory: ArrayTree, key: jax.Array) -> tuple:
         key_act, key_env = jax.random.split(key)
-        memory, action = policy(memory, row, key_act)
+        memory, action, returns = think(memory, row, key_act)
         state, row = environment.step(state, action, environment.draw(key_env, 1))
-        return state, row, memory
+        return state, row, memory, Thought(action, returns)
 
     key_reset, *keys = jax.random.split(key, max_steps + 1)
     state, row = jax.jit(environment.reset, static_argnums=1)(key_reset, 1)
-    yield state, row
     for key_step in keys:
-        state, row, memory = advance(state, row, memory, key_step)
-        yield state, row
+        seen = state, row
+        state, row, memory, thought = advance(state, row, memory, key_step)
+        yield *seen, jax.tree.map(lambda x: np.asarray(x)[0], thought)
         if row.is_last[0]:
-            return
+            break
+    yield state, row, None
+
+
+def _beside_returns(
+    frames: list[Image.Image], thoughts: list[Thought | None]
+) -> list[Image.Image]:
+    """The frames, each with the returns that were expected to its right."""
+    known = [thought.returns for thought in thoughts if thought and thought.returns]
+    edges = return_drawing.choose_cells(
+        *(np.stack(arrays) for arrays in zip(*known, strict=True))
+    )
+    wide = []
+    for frame, thought in zip(frames, thoughts, strict=True):
+        taken = int(thought.action) if thought else None
+        returns = thought.returns if thought and thought.returns else known[-1]
+        chart = return_drawing.draw_returns(*returns, taken, edges)
+        size = (frame.width + chart.width, max(frame.height, chart.height))
+        whole = Image.new("RGB", size, drawing.BACKGROUND)
+        whole.paste(frame, (0, 0))
+        whole.paste(chart, (frame.width, 0))
+        wide.append(whole)
+    return wide
 
 
 def _drawer(

@@ -32,6 +32,7 @@ from jaxrl_dist.losses.distributions import (
     entropy,
 )
 from jaxrl_dist.losses.importance import importance_corrected_n_step_returns
+from jaxrl_dist.losses.kl_penalty import adapted_kl_coefficient, kl_penalized_loss
 from jaxrl_dist.losses.mpo import (
     kl_constraint_loss,
     mpo_temperature_loss,
@@ -41,11 +42,9 @@ from jaxrl_dist.losses.mpo import (
 )
 from jaxrl_dist.losses.policy import (
     a2c_loss,
-    adapted_kl_coefficient,
     clipped_surrogate_loss,
     clipped_value_loss,
     dual_clipped_surrogate_loss,
-    kl_penalized_loss,
     policy_gradient_loss,
 )
 from jaxrl_dist.losses.priorities import importance_weights, sequence_priorities

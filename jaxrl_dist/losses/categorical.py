@@ -223,7 +223,6 @@ def categorical_loss(
         Bellemare et al. 2017, algorithm 1, arXiv:1707.06887; the selector as in
         Hessel et al. 2018, Rainbow, section 3, arXiv:1710.02298.
     """
-    check_floating(logits=logits, next_logits=next_logits, atoms=atoms)
     check_rank(2, logits=logits)
     check_same_shape(logits=logits, next_logits=next_logits)
     *batch_shape, num_actions, num_atoms = jnp.shape(logits)
@@ -252,7 +251,7 @@ def _shares(target_atoms: jax.Array, *, rank: int) -> Callable[[jax.Array], jax.
     # A descending support is an ascending one, seen in a mirror.
     direction = jnp.sign(target_atoms[..., -1:] - target_atoms[..., :1])
     targets = target_atoms * direction
-    per_gap = 1.0 / jnp.diff(targets, axis=-1)
+    per_gap = 1.0 / jnp.diff(targets)
     # Outside the outermost targets there is nothing left after clipping.
     nothing = jnp.zeros_like(per_gap[..., :1])
     above = _with_rank(jnp.concatenate([per_gap, nothing], axis=-1), rank)
@@ -292,6 +291,6 @@ def _check_support(batch_shape: tuple[int, ...], **supports: jax.Array) -> None:
             raise ValueError(f"{name} must be [M] with M at least 2, got shape {shape}")
         if not is_known(support):
             continue
-        gaps = np.diff(np.asarray(support, np.float64), axis=-1)
+        gaps = np.diff(np.asarray(support, np.float64))
         if not ((gaps > 0).all() or (gaps < 0).all()):
             raise ValueError(f"{name} must be strictly monotone, got {support}")

@@ -94,21 +94,25 @@ def vmpo_weights(
 
         w_i = exp(A_i / eta) / sum_j exp(A_j / eta)  over the half of greatest advantage
 
-    and 0 elsewhere; of an odd number the middle one is in. No gradient flows through
-    the result.
+    and 0 elsewhere. The half is one of the elements that count, and of an odd number
+    the middle one is in. The paper does not say what becomes of elements that equal
+    the least of that half: here all of them are in, so that their order changes
+    nothing, and more than half may be. No gradient flows through the result.
 
     Args:
         advantages: [...] of the whole batch, reward units.
         temperature: [] eta, reward units per nat, above 0.
-        mask: [...] bool; which elements count, at least one. None for all.
+        mask: [...] bool, or floating 0 and 1; which elements count, at least one. None
+            for all.
 
     Returns:
         [...] at least 0, adding up to 1 over the batch, in the type of the advantages:
         the policy loss is the sum of weights times -log pi, not the mean.
 
     Raises:
-        ValueError: shapes do not agree, the advantages are not floating, or the
-            temperature is not above 0. Traced values are not checked.
+        ValueError: shapes do not agree, the advantages are not floating, the mask is
+            neither of bool nor floating, or the temperature is not above 0. Traced
+            values are not checked.
 
     Source:
         Song et al. 2020, V-MPO, equation 4, arXiv:1909.12238.
@@ -129,28 +133,29 @@ def vmpo_temperature_loss(
 
         loss = eta epsilon + eta log mean_i exp(A_i / eta)  over the better half
 
-    The gradient flows into the temperature only.
+    which is that of `vmpo_weights`. The gradient flows into the temperature only.
 
     Args:
         advantages: [...] of the whole batch, reward units.
         temperature: [] eta, reward units per nat, above 0.
         epsilon: how far the weights may move from uniform, above 0, in nats.
-        mask: [...] bool; which elements count, at least one. None for all.
+        mask: [...] bool, or floating 0 and 1; which elements count, at least one. None
+            for all.
 
     Returns:
         [] reward units, in the type of the advantages: one number for the batch.
 
     Raises:
-        ValueError: shapes do not agree, the advantages are not floating, or
-            temperature or epsilon is not above 0. Traced values are not checked.
+        ValueError: shapes do not agree, the advantages are not floating, the mask is
+            neither of bool nor floating, or temperature or epsilon is not above 0.
+            Traced values are not checked.
 
     Source:
         Song et al. 2020, V-MPO, equation 5, arXiv:1909.12238.
     """
     check_above(0, epsilon=epsilon)
     dtype, scaled = _better_half(jax.lax.stop_gradient(advantages), temperature, mask)
-    number = jnp.sum(scaled > -jnp.inf)
-    log_mean = jax.nn.logsumexp(scaled) - jnp.log(number.astype(scaled.dtype))
+    log_mean = jax.nn.logsumexp(scaled) - jnp.log(jnp.sum(scaled > -jnp.inf))
     return (temperature * (epsilon + log_mean)).astype(dtype)
 
 
@@ -199,17 +204,17 @@ def _better_half(
     """The answer's type, and advantages over temperature, -inf in the worse half."""
     check_floating(advantages=advantages)
     _check_temperature(temperature)
+    if mask is None:
+        mask = jnp.ones(jnp.shape(advantages), bool)
+    elif jnp.result_type(mask) != jnp.bool_:
+        check_floating(mask=mask)
+    check_same_shape(advantages=advantages, mask=mask)
     dtype, (advantages,) = widen(advantages)
-    if mask is not None:
-        check_same_shape(advantages=advantages, mask=mask)
-        advantages = jnp.where(mask, advantages, -jnp.inf)
-    number = advantages.size if mask is None else jnp.sum(mask)
-    worse = number // 2
-    ranked = jnp.sort(advantages.ravel(), descending=True)
-    threshold = jax.lax.dynamic_index_in_dim(
-        ranked, jnp.maximum(number - worse - 1, 0), keepdims=False
-    )
-    counts = (advantages >= threshold) & (advantages > -jnp.inf)
+    counts = jnp.asarray(mask) != 0
+    ranked = jnp.sort(jnp.where(counts, advantages, -jnp.inf).ravel(), descending=True)
+    # With no element at all, the index is -1, and nothing counts.
+    least = ranked[(jnp.sum(counts) + 1) // 2 - 1]
+    counts &= advantages >= least
     # Divided only where it counts: -inf would spoil the temperature's gradient.
     scaled = jnp.where(counts, advantages, 0.0) / temperature
     return dtype, jnp.where(counts, scaled, -jnp.inf)

@@ -48,14 +48,14 @@ def sequence_priorities(
     check_in_range(0, 1, eta=eta)
     dtype, (errors,) = widen(errors)
     sizes = jnp.abs(jax.lax.stop_gradient(errors))
-    number = jnp.full(sizes.shape[1:], len(sizes), sizes.dtype)
+    number = len(sizes)
     if mask is not None:
         check_same_shape(errors=errors, mask=mask)
         if jnp.result_type(mask) != jnp.bool_:
             check_floating(mask=mask)
         counts = jnp.asarray(mask) != 0
         sizes = jnp.where(counts, sizes, 0.0)
-        number = jnp.maximum(1, jnp.sum(counts, axis=0)).astype(sizes.dtype)
+        number = jnp.maximum(1, jnp.sum(counts, axis=0))
     means = jnp.sum(sizes, axis=0) / number
     return (eta * jnp.max(sizes, axis=0) + (1.0 - eta) * means).astype(dtype)
 

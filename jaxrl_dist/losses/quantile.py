@@ -160,10 +160,10 @@ def quantile_q_loss(
     if next_selector is None:
         next_selector = jnp.mean(widen(next_quantiles)[1][0], axis=-1)
     check_floating(next_selector=next_selector)
+    expected = (*batch_shape, num_actions)
+    check_shape(expected, next_selector=next_selector)
     check_shape(
-        (*batch_shape, num_actions),
-        next_selector=next_selector,
-        **{"next_quantiles[..., 0]": next_quantiles[..., 0]},
+        (*expected, jnp.shape(next_quantiles)[-1]), next_quantiles=next_quantiles
     )
     picked = jnp.argmax(next_selector, axis=-1)
     dtype, (rewards, discounts, nexts) = widen(rewards, discounts, next_quantiles)

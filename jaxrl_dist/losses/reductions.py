@@ -43,13 +43,11 @@ def masked_mean(
     check_same_shape(losses=losses, mask=mask)
     if jnp.result_type(mask) != jnp.bool_:
         check_floating(mask=mask)
-    counts = jax.lax.stop_gradient(jnp.asarray(mask)) != 0
+    counts = jnp.asarray(mask) != 0
     dtype, (losses,) = widen(losses)
     total = jnp.where(counts, losses, 0.0)
     if weights is not None:
         check_floating(weights=weights)
         check_same_shape(losses=losses, weights=weights)
-        weights = jnp.where(counts, jax.lax.stop_gradient(weights), 0.0)
-        total = total * weights.astype(losses.dtype)
-    number = jnp.maximum(1, jnp.sum(counts)).astype(losses.dtype)
-    return (jnp.sum(total) / number).astype(dtype)
+        total = total * jnp.where(counts, jax.lax.stop_gradient(weights), 0.0)
+    return (jnp.sum(total) / jnp.maximum(1, jnp.sum(counts))).astype(dtype)

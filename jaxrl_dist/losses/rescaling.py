@@ -18,7 +18,7 @@ from jaxrl_dist.losses.selection import select
 def signed_hyperbolic(values: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
     """Computes h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x, without cancellation.
 
-    Gradients flow into the values.
+    Gradients flow into the values, and into epsilon if it is traced.
 
     Args:
         values: [...] reward units.
@@ -43,17 +43,18 @@ def signed_hyperbolic(values: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
     check_floating(values=values)
     check_at_least(0, epsilon=epsilon)
     dtype, (values,) = widen(values)
-    return _hyperbolic(values, epsilon).astype(dtype)
+    return _hyperbolic(values, jnp.asarray(epsilon, values.dtype)).astype(dtype)
 
 
 def signed_parabolic(values: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
     """Computes the inverse of `signed_hyperbolic`, without cancellation.
 
-        w = 2 |x| / (1 + 2 epsilon + sqrt((1 + 2 epsilon)^2 + 4 epsilon |x|))
+        w = |x| / (1/2 + epsilon + sqrt((1/2 + epsilon)^2 + epsilon |x|))
         h^-1(x) = sign(x) w (w + 2)
 
     with w = sqrt(|h^-1(x)| + 1) - 1. It equals the published form, which in float32
-    loses half of its digits to 1 + a small number. Gradients flow into the values.
+    loses half of its digits to 1 + a small number. Gradients flow into the values, and
+    into epsilon if it is traced.
 
     Args:
         values: [...] on the compressed scale.
@@ -73,7 +74,7 @@ def signed_parabolic(values: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
     check_floating(values=values)
     check_at_least(0, epsilon=epsilon)
     dtype, (values,) = widen(values)
-    return _parabolic(values, epsilon).astype(dtype)
+    return _parabolic(values, jnp.asarray(epsilon, values.dtype)).astype(dtype)
 
 
 def rescaled_n_step_targets(
@@ -137,7 +138,7 @@ def rescaled_n_step_targets(
 
 
 @jax.custom_jvp
-def _hyperbolic(values: jax.Array, epsilon: float) -> jax.Array:
+def _hyperbolic(values: jax.Array, epsilon: jax.Array) -> jax.Array:
     # sqrt(|x| + 1) - 1 is |x| / (sqrt(|x| + 1) + 1): near 0 nothing is subtracted.
     return values / (jnp.sqrt(jnp.abs(values) + 1.0) + 1.0) + epsilon * values
 
@@ -146,22 +147,22 @@ def _hyperbolic(values: jax.Array, epsilon: float) -> jax.Array:
 def _hyperbolic_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     values, epsilon = primals
     slopes = 0.5 / jnp.sqrt(jnp.abs(values) + 1.0) + epsilon
-    return _hyperbolic(values, epsilon), slopes * tangents[0]
+    return _hyperbolic(values, epsilon), slopes * tangents[0] + values * tangents[1]
 
 
 @jax.custom_jvp
-def _parabolic(values: jax.Array, epsilon: float) -> jax.Array:
-    sizes = jnp.abs(values)
-    slope = 1.0 + 2.0 * epsilon
-    scale = 2.0 / (slope + jnp.sqrt(slope**2 + 4.0 * epsilon * sizes))
+def _parabolic(values: jax.Array, epsilon: jax.Array) -> jax.Array:
+    sizes, half = jnp.abs(values), 0.5 + epsilon
+    scale = 1.0 / (half + jnp.sqrt(half**2 + epsilon * sizes))
     return values * scale * (sizes * scale + 2.0)
 
 
 @_parabolic.defjvp
 def _parabolic_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     values, epsilon = primals
-    sizes = jnp.abs(values)
-    slope = 1.0 + 2.0 * epsilon
-    root = jnp.sqrt(slope**2 + 4.0 * epsilon * sizes)
-    slopes = 2.0 * (2.0 * sizes / (slope + root) + 1.0) / root
-    return _parabolic(values, epsilon), slopes * tangents[0]
+    sizes, half = jnp.abs(values), 0.5 + epsilon
+    root = jnp.sqrt(half**2 + epsilon * sizes)
+    slopes = (sizes / (half + root) + 1.0) / root
+    results = _parabolic(values, epsilon)
+    # x = h(y) stays as it is: dx = h'(y) dy + y d epsilon, and the slope is 1 / h'(y).
+    return results, slopes * (tangents[0] - results * tangents[1])

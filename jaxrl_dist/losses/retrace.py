@@ -77,7 +77,7 @@ def off_policy_returns(
     q_values, next_state_values, rewards, discounts, traces = jax.lax.stop_gradient(
         arrays
     )
-    none = jnp.zeros_like(q_values[0])
+    none = jnp.zeros(q_values.shape[1:], q_values.dtype)
     carried = cut_at_ends(discounts * shift_back(traces, last=none), ends)
     next_q_values = shift_back(q_values, last=none)
     returns = linear_recurrence(
@@ -254,7 +254,6 @@ def q_lambda(
         Harutyunyan et al. 2016, Q(lambda) with off-policy corrections, equation 5,
         arXiv:1602.04951.
     """
-    check_steps(q_values=q_values)
     check_in_range(0, 1, lambda_=lambda_)
     return off_policy_returns(
         q_values=q_values,

@@ -16,6 +16,7 @@ from jaxrl_dist.losses.precision import widen
 from jaxrl_dist.losses.recurrence import (
     Method,
     cut_at_ends,
+    default_method,
     fold_windows,
     linear_recurrence,
 )
@@ -111,6 +112,9 @@ def lambda_returns(
     )
     check_in_range(0, 1, lambda_=lambda_)
     dtype, (rewards, discounts, next_values) = widen(rewards, discounts, next_values)
+    if (method or default_method(len(rewards))) == "scan":
+        steps = (rewards, discounts, next_values, ends)
+        return _lambda_returns_by_scan(*steps, lambda_).astype(dtype)
     carried = cut_at_ends(discounts, ends)
     returns = linear_recurrence(
         increments=rewards + (discounts - lambda_ * carried) * next_values,
@@ -241,8 +245,28 @@ def gae(
         increments=rewards + discounts * next_values - values,
         factors=cut_at_ends(discounts, ends),
         scale=lambda_,
-        initial=jnp.zeros_like(values[0]),
+        initial=jnp.zeros(values.shape[1:], values.dtype),
         method=method,
     )
     targets = values + advantages
     return GAE(advantages.astype(dtype), targets.astype(dtype))
+
+
+def _lambda_returns_by_scan(
+    rewards: jax.Array,
+    discounts: jax.Array,
+    next_values: jax.Array,
+    ends: jax.Array | None,
+    lambda_: float,
+) -> jax.Array:
+    """The recurrence of lambda-returns, without a pass to prepare its increments."""
+
+    def backward(later: jax.Array, step: tuple) -> tuple[jax.Array, jax.Array]:
+        reward, discount, value, end = step
+        mixed = (1.0 - lambda_) * value + lambda_ * later
+        mixed = mixed if end is None else jnp.where(end, value, mixed)
+        now = reward + discount * mixed
+        return now, now
+
+    steps = (rewards, discounts, next_values, ends)
+    return jax.lax.scan(backward, next_values[-1], steps, reverse=True)[1]

@@ -112,7 +112,6 @@ def munchausen_errors(
     check_floating(rewards=rewards, target_q_values=target_q_values)
     check_same_shape(q_values=q_values, target_q_values=target_q_values)
     check_rank(1, q_values=q_values)
-    check_above(0, temperature=temperature)
     check_in_range(0, 1, alpha=alpha)
     check_in_range(-float("inf"), 0, floor=floor)
     policy_dtype, (target_q_values,) = widen(target_q_values)

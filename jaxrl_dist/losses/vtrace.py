@@ -171,7 +171,7 @@ def leaky_vtrace(
     ratios = jnp.exp(log_ratios)
     errors = rewards + discounts * next_values - values
     carried = cut_at_ends(discounts, ends)
-    none = jnp.zeros_like(values[0])
+    none = jnp.zeros(values.shape[1:], values.dtype)
     corrections = linear_recurrence(
         increments=_leak(ratios, cap=clip_rho, alpha=alpha_rho) * errors,
         factors=carried * _leak(ratios, cap=clip_c, alpha=alpha_c),
@@ -191,10 +191,13 @@ def leaky_vtrace(
 
 
 def _leak(ratios: jax.Array, *, cap: float, alpha: float) -> jax.Array:
+    """Ratios below the cap, and of what lies above it the share 1 - alpha."""
     capped = jnp.minimum(cap, ratios)
     if _are_equal(alpha, 1):
         return capped
-    return alpha * capped + (1.0 - alpha) * ratios
+    mixed = alpha * capped + (1.0 - alpha) * ratios
+    # Where alpha is 1, a ratio beyond all numbers leaks nothing: not 0 * inf.
+    return jnp.where(alpha == 1.0, capped, mixed)
 
 
 def _are_equal(*settings: float) -> bool:

@@ -21,30 +21,17 @@ from jaxrl_dist.networks.heads import (
     TanhGaussianHead,
     ValueHead,
 )
-from jaxrl_dist.networks.observations import (
-    example_observation,
-    prepare,
-    prepared_shape,
-)
-from jaxrl_dist.networks.torsos import (
-    MLP,
-    Activation,
-    ImpalaCNN,
-    MinAtarCNN,
-    NatureCNN,
-)
+from jaxrl_dist.networks.observations import example_observation, prepare
+from jaxrl_dist.networks.torso_choice import TorsoName, choose_torso, make_torso
+from jaxrl_dist.networks.torsos import Activation
 from jaxrl_dist.types import (
-    ArraySpec,
     ArrayTree,
     DiscreteSpec,
     EnvironmentSpec,
     Params,
 )
 
-TorsoName = Literal["auto", "mlp", "minatar_cnn", "nature_cnn", "impala_cnn"]
 PolicyName = Literal["auto", "categorical", "gaussian", "tanh_gaussian"]
-# The least height and width of which something is left after the convolutions.
-SMALLEST_IMAGE = {"minatar_cnn": 3, "nature_cnn": 36, "impala_cnn": 1}
 
 
 class ActorCritic(NamedTuple):
@@ -75,7 +62,7 @@ class ActorCriticConfig:
         hidden: units per layer of the MLP; the convolutional torsos have the sizes of
             their papers.
         activation: function after each layer of the MLP.
-        layer_norm: whether layers of the MLP are normalized before their activation.
+        layer_norm: whether the torso's layers are normalized before their activation.
         shared_torso: whether policy and value function read the same features.
         policy: distribution over actions; auto takes categorical for discrete actions
             and gaussian for continuous ones, which the environment then clips.
@@ -114,11 +101,20 @@ class ActorCriticConfig:
         Raises:
             ValueError: torso or policy do not fit the environment.
         """
-        torso_name = _torso_name(self, spec)
+        torso_name = choose_torso(self.torso, spec)
         policy_head, noise = _policy_head(self, spec)
+
+        def torso() -> nn.Module:
+            return make_torso(
+                torso_name,
+                hidden=self.hidden,
+                activation=self.activation,
+                layer_norm=self.layer_norm,
+            )
+
         module = ActorCriticModule(
-            policy_torso=_torso(torso_name, self),
-            value_torso=None if self.shared_torso else _torso(torso_name, self),
+            policy_torso=torso(),
+            value_torso=None if self.shared_torso else torso(),
             policy_head=policy_head,
             value_head=ValueHead(),
         )
@@ -188,42 +184,6 @@ def _feed_forward(
     )
 
 
-def _torso_name(config: ActorCriticConfig, spec: EnvironmentSpec) -> str:
-    """Chooses a torso, or checks that the chosen one fits."""
-    prepared = prepared_shape(spec.observation)
-    name = config.torso
-    if name == "auto":
-        if not prepared.is_image or min(prepared.shape[:2]) < 3:
-            return "mlp"
-        small = min(prepared.shape[:2]) < SMALLEST_IMAGE["nature_cnn"]
-        return "minatar_cnn" if small else "nature_cnn"
-    if name == "mlp":
-        return name
-    if not prepared.is_image:
-        raise ValueError(
-            f"network.torso={name} needs one image [height, width, channels], but "
-            f"{spec.name} observes {prepared.shape[0]} features; use mlp or auto"
-        )
-    least = SMALLEST_IMAGE[name]
-    if min(prepared.shape[:2]) < least:
-        height, width, _ = prepared.shape
-        raise ValueError(
-            f"network.torso={name} needs images from {least}x{least}, but {spec.name} "
-            f"observes {height}x{width}; use minatar_cnn, impala_cnn, mlp or auto"
-        )
-    return name
-
-
-def _torso(name: str, config: ActorCriticConfig) -> nn.Module:
-    if name == "mlp":
-        return MLP(config.hidden, config.activation, config.layer_norm)
-    return {
-        "minatar_cnn": MinAtarCNN,
-        "nature_cnn": NatureCNN,
-        "impala_cnn": ImpalaCNN,
-    }[name]()
-
-
 def _policy_head(
     config: ActorCriticConfig, spec: EnvironmentSpec
 ) -> tuple[nn.Module, Callable]:
@@ -246,7 +206,7 @@ def _policy_head(
     (size,) = action.shape
     std = (config.state_dependent_std, config.initial_std)
     if name == "tanh_gaussian":
-        low, high = _bounds(action, spec.name)
+        low, high = action_bounds(spec)
         return TanhGaussianHead(low, high, *std), _noise(TanhGaussian, size)
     return GaussianHead(size, *std), _noise(DiagonalGaussian, size)
 
@@ -258,10 +218,18 @@ def _noise(distribution: type[Distribution], size: int) -> Callable:
     return noise
 
 
-def _bounds(
-    action: ArraySpec, name: str
+def action_bounds(
+    spec: EnvironmentSpec,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Lower and upper bound of each number of an action."""
+    """Lower and upper bound of each number of an action, as squashed policies need.
+
+    Args:
+        spec: of an environment with continuous actions.
+
+    Raises:
+        ValueError: a bound is missing or infinite, or the lower is not the lower.
+    """
+    action: Any = spec.action
     bounds = [
         np.broadcast_to(np.asarray(np.nan if bound is None else bound), action.shape)
         for bound in (action.low, action.high)
@@ -269,7 +237,8 @@ def _bounds(
     low, high = bounds
     if not np.all(np.isfinite(low) & np.isfinite(high) & (low < high)):
         raise ValueError(
-            f"network.policy=tanh_gaussian needs finite bounds on actions; those of "
-            f"{name} are low {action.low} and high {action.high}; use gaussian"
+            f"a policy squashed by tanh needs finite bounds on actions; those of "
+            f"{spec.name} are low {action.low} and high {action.high}; bound them, or "
+            "use an agent with a gaussian policy"
         )
     return tuple(low.astype(float).tolist()), tuple(high.astype(float).tolist())

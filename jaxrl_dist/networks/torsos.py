@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxrl_dist.networks.convolution import Conv
 from jaxrl_dist.networks.dense import Dense
 
 Activation = Literal["tanh", "relu", "elu", "gelu", "silu"]
@@ -44,14 +45,18 @@ class MLP(nn.Module):
         activation = ACTIVATIONS[self.activation]
         for units in self.hidden:
             features = Dense(units, kernel_init=HIDDEN_INIT)(features)
-            if self.layer_norm:
-                features = nn.LayerNorm()(features)
-            features = activation(features)
+            features = activation(_normalised(features, self.layer_norm))
         return features
 
 
 class MinAtarCNN(nn.Module):
     """One small convolution and one dense layer, for images of about 10x10.
+
+    Attributes:
+        channels: of the convolution.
+        units: of the dense layer.
+        layer_norm: whether each layer is normalized before its activation, at each
+            place of an image over its channels.
 
     Source:
         Young and Tian 2019, section 4, arXiv:1903.03176.
@@ -59,40 +64,45 @@ class MinAtarCNN(nn.Module):
 
     channels: int = 16
     units: int = 128
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
         """Maps images [..., H, W, C] to features [..., units]; H and W from 3."""
-        convolution = nn.Conv(
+        convolution = Conv(
             self.channels, (3, 3), padding="VALID", kernel_init=HIDDEN_INIT
         )
-        features = _flatten_image(nn.relu(convolution(image)))
-        return nn.relu(Dense(self.units, kernel_init=HIDDEN_INIT)(features))
+        image = nn.relu(_normalised(convolution(image), self.layer_norm))
+        return _dense(_flatten_image(image), self.units, self.layer_norm)
 
 
 class NatureCNN(nn.Module):
     """Three convolutions and one dense layer, for images of about 84x84.
+
+    Attributes:
+        units: of the dense layer.
+        layer_norm: as for MinAtarCNN.
 
     Source:
         Mnih et al. 2015, methods, doi:10.1038/nature14236.
     """
 
     units: int = 512
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
         """Maps images [..., H, W, C] to features [..., units]; H and W from 36."""
         for channels, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-            convolution = nn.Conv(
+            convolution = Conv(
                 channels,
                 (size, size),
                 strides=stride,
                 padding="VALID",
                 kernel_init=HIDDEN_INIT,
             )
-            image = nn.relu(convolution(image))
-        features = _flatten_image(image)
-        return nn.relu(Dense(self.units, kernel_init=HIDDEN_INIT)(features))
+            image = nn.relu(_normalised(convolution(image), self.layer_norm))
+        return _dense(_flatten_image(image), self.units, self.layer_norm)
 
 
 class ImpalaCNN(nn.Module):
@@ -101,6 +111,7 @@ class ImpalaCNN(nn.Module):
     Attributes:
         channels: of each stage.
         units: of the dense layer.
+        layer_norm: as for MinAtarCNN.
 
     Source:
         Espeholt et al. 2018, figure 3 right, arXiv:1802.01561.
@@ -108,6 +119,7 @@ class ImpalaCNN(nn.Module):
 
     channels: tuple[int, ...] = (16, 32, 32)
     units: int = 256
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
@@ -116,14 +128,26 @@ class ImpalaCNN(nn.Module):
             image = _convolution(channels)(image)
             image = nn.max_pool(image, (3, 3), strides=(2, 2), padding="SAME")
             for _ in range(2):
-                inside = _convolution(channels)(nn.relu(image))
-                image = image + _convolution(channels)(nn.relu(inside))
-        features = _flatten_image(nn.relu(image))
-        return nn.relu(Dense(self.units, kernel_init=HIDDEN_INIT)(features))
+                inside = nn.relu(_normalised(image, self.layer_norm))
+                inside = _convolution(channels)(inside)
+                inside = nn.relu(_normalised(inside, self.layer_norm))
+                image = image + _convolution(channels)(inside)
+        image = nn.relu(_normalised(image, self.layer_norm))
+        return _dense(_flatten_image(image), self.units, self.layer_norm)
 
 
 def _convolution(channels: int) -> nn.Conv:
-    return nn.Conv(channels, (3, 3), padding="SAME", kernel_init=HIDDEN_INIT)
+    return Conv(channels, (3, 3), padding="SAME", kernel_init=HIDDEN_INIT)
+
+
+def _dense(features: jax.Array, units: int, layer_norm: bool) -> jax.Array:
+    """A dense layer with its activation."""
+    features = Dense(units, kernel_init=HIDDEN_INIT)(features)
+    return nn.relu(_normalised(features, layer_norm))
+
+
+def _normalised(features: jax.Array, layer_norm: bool) -> jax.Array:
+    return nn.LayerNorm()(features) if layer_norm else features
 
 
 def _flatten_image(image: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ class NotFiniteError(ArithmeticError):
 
 
 class Schedule(NamedTuple):
-    """When the host acts, in updates of the agent."""
+    """When the host acts, in updates: rollouts, each with what is learned after it."""
 
     total: int  # the run is over
     report_every: int
@@ -41,7 +41,7 @@ class Counters(NamedTuple):
 class Functions(NamedTuple):
     """The compiled parts of a run."""
 
-    train: Callable  # (state, num_updates) to (state, Report)
+    train: Callable  # (state, updates so far, updates to do) to (state, Report)
     evaluate: Callable  # (state, first seed, number) to Episodes [D, S, ...]
 
 
@@ -87,7 +87,7 @@ class HostLoop:
         self.metadata = metadata
         self._chunk = 1  # updates
         self._clock = 0.0  # when the chunk before was done
-        self._unreported: list[tuple[int, Report]] = []
+        self._unreported: list[Report] = []
         self._last_good = checkpoints.latest()
         self._saving: tuple[int, Future] | None = None
 
@@ -145,7 +145,8 @@ class HostLoop:
             if begun < goal and not wish:
                 due = _next_multiple(begun, self.schedule.report_every)
                 until = min(goal, due, begun + self._chunk)
-                state, report = self.functions.train(state, np.int32(until - begun))
+                number = np.int32(until - begun)
+                state, report = self.functions.train(state, np.int32(begun), number)
                 begun, running = until, (until, report)
             if before:
                 counters = self._look_at(*before, counters)
@@ -172,7 +173,7 @@ class HostLoop:
         )
         if wrong := reporting.not_finite(report, self.seed):
             self._give_up(wrong, counters)
-        self._unreported.append((updates, report))
+        self._unreported.append(report)
         return counters
 
     def _take_report(self) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments import statistics
 from jaxrl_dist.environments.base import BatchedEnvironment
 from jaxrl_dist.evaluation import Episodes, evaluate
+from jaxrl_dist.training.from_replay import ReplaySetting, learn_from_replay
 from jaxrl_dist.training.normaliser import Normaliser
-from jaxrl_dist.types import Agent, ArrayTree, Params, TimeStep
+from jaxrl_dist.types import Agent, ArrayTree, Params, TimeStep, Trajectory
 
 EVALUATION = 0x6576616C  # sets the keys of evaluations apart from those of training
 
@@ -54,13 +55,15 @@ class Setting(NamedTuple):
     num_envs: int  # on each device
     rollout_steps: int
     policy_lag_updates: int
+    replay: ReplaySetting | None = None  # for agents that learn from one
 
 
 class TrainState(NamedTuple):
     """All that changes during a run; a checkpoint holds exactly this."""
 
     agent: Any
-    past_params: ArrayTree  # [lag, ...] oldest first; () without lag
+    past_params: ArrayTree  # [lag, ...] that act, oldest first; () without lag
+    replay: ArrayTree  # the stored rows; () without replay
     rollout: rollout.RolloutState
     normaliser: ArrayTree
     episodes: ArrayTree  # of the episodes under way
@@ -70,7 +73,8 @@ class TrainState(NamedTuple):
 class Report(NamedTuple):
     """What a number of updates did."""
 
-    metrics: dict[str, Any]  # name to [], means over the updates
+    metrics: dict[str, Any]  # name to [], means over the agent's updates
+    num_updates: jax.Array  # [] int32, of the agent; if 0, metrics say nothing
     episodes: statistics.EpisodeSums
     finite: jax.Array  # [] bool; nothing of the agent is NaN or infinite
 
@@ -84,57 +88,96 @@ def init(setting: Setting, agent_state: Any, key: jax.Array) -> TrainState:
         key: this device's own.
     """
     key_reset, key_updates = jax.random.split(key)
-    lag = setting.policy_lag_updates
+    agent, lag = setting.agent, setting.policy_lag_updates
+    start = rollout.start(agent, setting.environment, key_reset, setting.num_envs)
+    acting = agent.acting_params(agent_state)
+    statistics_now = setting.normaliser.init(setting.num_envs)
     past = ()
     if lag:
-        past = jax.tree.map(lambda x: jnp.stack([x] * lag), agent_state.params)
+        past = jax.tree.map(lambda x: jnp.stack([x] * lag), acting)
+    store = ()
+    if setting.replay is not None:
+        _, rows = jax.eval_shape(
+            lambda: one_rollout(setting, acting, statistics_now, start)
+        )
+        store = setting.replay.replay.init(jax.tree.map(_without_time, rows))
     return TrainState(
         agent=agent_state,
         past_params=past,
-        rollout=rollout.start(
-            setting.agent, setting.environment, key_reset, setting.num_envs
-        ),
-        normaliser=setting.normaliser.init(setting.num_envs),
+        replay=store,
+        rollout=start,
+        normaliser=statistics_now,
         episodes=statistics.init(setting.num_envs),
         key=key_updates,
     )
 
 
-def acting_params(state: TrainState) -> Params:
-    """The parameters that act: the newest, or those of some updates ago."""
-    if state.past_params == ():
-        return state.agent.params
-    return jax.tree.map(lambda x: x[0], state.past_params)
+def _without_time(rows: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """The shape of one row [B, ...] of several [T, B, ...]."""
+    return jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype)
+
+
+def one_rollout(
+    setting: Setting,
+    acting_params: Params,
+    statistics_now: ArrayTree,
+    state: rollout.RolloutState,
+) -> tuple[rollout.RolloutState, Trajectory]:
+    """Acts for `rollout_steps`, seeing what the normaliser makes of observations."""
+    return rollout.rollout(
+        normalised(setting.agent, setting.normaliser, statistics_now),
+        setting.environment,
+        acting_params,
+        state,
+        num_steps=setting.rollout_steps,
+    )
 
 
 def one_update(
-    setting: Setting, state: TrainState
-) -> tuple[TrainState, dict[str, jax.Array], statistics.EpisodeSums]:
-    """One rollout and one update of the agent from it, on one device."""
+    setting: Setting, state: TrainState, rollout_index: jax.Array
+) -> tuple[TrainState, tuple[dict[str, jax.Array], jax.Array, statistics.EpisodeSums]]:
+    """One rollout and what the agent learns after it, on one device.
+
+    Args:
+        setting: the run.
+        state: where it stands.
+        rollout_index: [] int32, of the run, from 0.
+
+    Returns:
+        Where it then stands; sums of metrics over the agent's updates, the number of
+        these, and the episodes.
+    """
     agent, normaliser = setting.agent, setting.normaliser
     key, key_update = jax.random.split(state.key)
-    acting = normalised(agent, normaliser, state.normaliser)
-    now, rows = rollout.rollout(
-        acting,
-        setting.environment,
-        acting_params(state),
-        state.rollout,
-        num_steps=setting.rollout_steps,
-    )
-    episodes, sums = statistics.update(state.episodes, rows)
-    learnt, info = agent.update(
-        state.agent, normaliser.rows(state.normaliser, rows), key_update
-    )
-    past = state.past_params
+    newest = agent.acting_params(state.agent)
+    past, acting = state.past_params, newest
     if past != ():
+        acting = jax.tree.map(lambda x: x[0], past)
         past = jax.tree.map(
-            lambda x, new: jnp.concatenate([x[1:], new[None]]),
-            past,
-            state.agent.params,
+            lambda x, new: jnp.concatenate([x[1:], new[None]]), past, newest
+        )
+    now, rows = one_rollout(setting, acting, state.normaliser, state.rollout)
+    episodes, sums = statistics.update(state.episodes, rows)
+    store = state.replay
+    if setting.replay is None:
+        seen = normaliser.rows(state.normaliser, rows)
+        learnt, info = agent.update(state.agent, seen, key_update)
+        metrics, num_updates = info.metrics, jnp.ones((), jnp.int32)
+    else:
+        store, learnt, metrics, num_updates = learn_from_replay(
+            setting.replay,
+            agent,
+            normaliser,
+            state.normaliser,
+            store=store,
+            agent_state=state.agent,
+            rows=rows,
+            rollout_index=rollout_index,
+            key=key_update,
         )
     statistics_after = normaliser.update(state.normaliser, rows)
-    state = TrainState(learnt, past, now, statistics_after, episodes, key)
-    return state, info.metrics, sums
+    state = TrainState(learnt, past, store, now, statistics_after, episodes, key)
+    return state, (metrics, num_updates, sums)
 
 
 def normalised(agent: Agent, normaliser: Normaliser, state: ArrayTree) -> Agent:
@@ -152,32 +195,38 @@ def normalised(agent: Agent, normaliser: Normaliser, state: ArrayTree) -> Agent:
 
 
 def train(
-    setting: Setting, state: TrainState, num_updates: jax.Array
+    setting: Setting, state: TrainState, first: jax.Array, num_rollouts: jax.Array
 ) -> tuple[TrainState, Report]:
-    """Runs a number of updates, on one device.
+    """Runs a number of rollouts and what is learned after each, on one device.
 
     Args:
         setting: the run.
         state: where it stands.
-        num_updates: [] int32, from 1; not static, so every number shares one program.
+        first: [] int32, rollouts of the run so far.
+        num_rollouts: [] int32, from 1; not static, so every number shares one program.
 
     Returns:
         Where the run then stands, and what happened.
     """
 
-    def body(_: jax.Array, carry: tuple) -> tuple:
-        state, metrics, sums = carry
-        state, new_metrics, new_sums = one_update(setting, state)
-        metrics = jax.tree.map(jnp.add, metrics, new_metrics)
-        both = jax.tree.map(lambda *x: jnp.stack(x), sums, new_sums)
-        return state, metrics, statistics.join(both, axis=0)
+    def body(index: jax.Array, carry: tuple) -> tuple:
+        state, (metrics, num_updates, sums) = carry
+        state, (metrics_here, updates_here, sums_here) = one_update(
+            setting, state, first + index
+        )
+        metrics = jax.tree.map(jnp.add, metrics, metrics_here)
+        both = jax.tree.map(lambda *x: jnp.stack(x), sums, sums_here)
+        sums = statistics.join(both, axis=0)
+        return state, (metrics, num_updates + updates_here, sums)
 
-    _, metrics, _ = jax.eval_shape(lambda s: one_update(setting, s), state)
+    _, (metrics, _, _) = jax.eval_shape(lambda s: one_update(setting, s, first), state)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
-    carry = (state, zeros, statistics.no_episodes())
-    state, metrics, sums = jax.lax.fori_loop(0, num_updates, body, carry)
-    metrics = jax.tree.map(lambda x: x / num_updates, metrics)
-    return state, Report(metrics, sums, all_finite(state.agent))
+    nothing = (zeros, jnp.zeros((), jnp.int32), statistics.no_episodes())
+    state, (metrics, num_updates, sums) = jax.lax.fori_loop(
+        0, num_rollouts, body, (state, nothing)
+    )
+    metrics = jax.tree.map(lambda x: x / jnp.maximum(num_updates, 1), metrics)
+    return state, Report(metrics, num_updates, sums, all_finite(state.agent))
 
 
 def all_finite(tree: ArrayTree) -> jax.Array:
@@ -190,8 +239,8 @@ class OnDevice(NamedTuple):
     """The compiled functions of a run. Arrays are [D, S, ...]: devices, then seeds."""
 
     init: Callable  # (first seed) to TrainState
-    train: Any  # (TrainState, num_updates []) to (TrainState, Report); the state is
-    # donated; can be compiled ahead, by `devices.trace`
+    train: Any  # (TrainState, rollouts so far [], rollouts to do []) to (TrainState,
+    # Report); the state is donated; can be compiled ahead, by `devices.trace`
 
 
 def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnDevice:
@@ -218,20 +267,25 @@ def make_on_device(setting: Setting, *, num_devices: int, num_seeds: int) -> OnD
         return states, keys.swapaxes(0, 1)
 
     begin = jax.jit(agents_and_keys)
-    start = over_seeds(lambda *x: init(setting, *x), num_seeds)
+    one_by_one = setting.replay is not None
+    start = over_seeds(lambda *x: init(setting, *x), num_seeds, one_by_one)
     start = devices.compile_for(num_devices, start, in_axes=(None, 0))
 
     def init_all(first_seed: int) -> TrainState:
         return start(*begin(first_seed))
 
-    def train_all(state: TrainState, num_updates: jax.Array) -> tuple:
-        one = over_seeds(lambda state: train(setting, state, num_updates), num_seeds)
-        return one(state)
+    def train_all(
+        state: TrainState, first: jax.Array, num_rollouts: jax.Array
+    ) -> tuple[TrainState, Report]:
+        def one(state: TrainState) -> tuple[TrainState, Report]:
+            return train(setting, state, first, num_rollouts)
+
+        return over_seeds(one, num_seeds, one_by_one)(state)
 
     return OnDevice(
         init=init_all,
         train=devices.compile_for(
-            num_devices, train_all, donate=(0,), in_axes=(0, None)
+            num_devices, train_all, donate=(0,), in_axes=(0, None, None)
         ),
     )
 
@@ -271,7 +325,7 @@ def make_evaluate(
             return evaluate(
                 normalised(setting.agent, setting.normaliser, state.normaliser),
                 setting.environment,
-                state.agent.params,
+                setting.agent.acting_params(state.agent),
                 key,
                 num_envs=num_envs,
                 greedy=greedy,
@@ -282,12 +336,21 @@ def make_evaluate(
     return devices.compile_for(num_devices, evaluate_all, in_axes=(0, None, None))
 
 
-def over_seeds(function: Callable, num_seeds: int) -> Callable:
+def over_seeds(
+    function: Callable, num_seeds: int, one_by_one: bool = False
+) -> Callable:
     """Runs a function for each seed, with arrays [S, ...] in and out.
 
-    One seed is not worth a `vmap`: products with a batch axis of 1 can be slower.
+    Args:
+        function: of one seed.
+        num_seeds: S. One is not worth a `vmap`: products with a batch axis of 1 can be
+            slower.
+        one_by_one: on a CPU, one seed after another. Side by side, rows would be added
+            to their stores by scatters, an element at a time.
     """
     if num_seeds > 1:
+        if one_by_one and jax.default_backend() == "cpu":
+            return lambda *arguments: jax.lax.map(lambda x: function(*x), arguments)
         return jax.vmap(function)
 
     def single(*arguments: ArrayTree) -> ArrayTree:

@@ -9,7 +9,7 @@ from jaxrl_dist.environments import statistics
 from jaxrl_dist.training.on_device import Report
 
 # Shown first, in this order: what tells most about how learning goes. Others follow.
-TELLING = ("value_loss", "entropy", "policy_loss", "kl")
+TELLING = ("value_loss", "loss", "q_mean", "entropy", "policy_loss", "kl")
 
 
 def fetch(report: Report) -> Report:
@@ -17,27 +17,30 @@ def fetch(report: Report) -> Report:
     report = jax.device_get(report)
     return Report(
         metrics={name: values.mean(0) for name, values in report.metrics.items()},
+        num_updates=report.num_updates[0],
         episodes=statistics.join(report.episodes, axis=0),
         finite=report.finite.all(0),
     )
 
 
-def join(reports: list[tuple[int, Report]]) -> Report:
+def join(reports: list[Report]) -> Report:
     """Joins what chunks that follow one another report.
 
     Args:
-        reports: numbers of updates, and what was reported of them, [S]; at least one.
+        reports: of `fetch`, [S]; at least one.
 
     Returns:
-        One report [S] on all updates: means of metrics, sums over episodes.
+        One report [S] on all of them: means of metrics, sums over episodes.
     """
-    weights = np.array([updates for updates, _ in reports], np.float64)
-    chunks = jax.tree.map(lambda *x: np.stack(x), *[report for _, report in reports])
+    chunks = jax.tree.map(lambda *x: np.stack(x), *reports)
+    num_updates = chunks.num_updates.sum(0)
+    weights = chunks.num_updates / np.maximum(num_updates, 1)
     return Report(
         metrics={
-            name: np.average(values, axis=0, weights=weights)
+            name: (weights * values.astype(np.float64)).sum(0)
             for name, values in chunks.metrics.items()
         },
+        num_updates=num_updates,
         episodes=statistics.join(chunks.episodes, axis=0),
         finite=chunks.finite.all(0),
     )
@@ -51,7 +54,8 @@ def training_metrics(report: Report) -> dict[str, Any]:
 
     Returns:
         Metrics, a number each for one seed and one for each of several. Returns and
-        lengths are there if episodes ended in every seed.
+        lengths are there if episodes ended in every seed, and the learner's metrics if
+        it has learned.
     """
     metrics = {}
     episodes = report.episodes
@@ -62,7 +66,8 @@ def training_metrics(report: Report) -> dict[str, Any]:
             "training/return_min": episodes.return_min,
             "training/return_max": episodes.return_max,
         }
-    metrics |= _learner_metrics(report)
+    if report.num_updates.all():
+        metrics |= _learner_metrics(report)
     return {name: _by_seed(values) for name, values in metrics.items()}
 
 

@@ -28,11 +28,12 @@ def trained(optimizer: optax.GradientTransformation, steps: int = 5) -> Params:
     return params
 
 
-@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+@pytest.mark.parametrize("name", ["adam", "radam", "rmsprop"])
 def test_it_does_what_optax_does_to_a_tree(name):
     schedule = optax.linear_schedule(0.1, 0.0, 20)
     scale = {
         "adam": optax.adam(schedule, eps=1e-3),
+        "radam": optax.radam(schedule, eps=1e-3),
         "rmsprop": optax.rmsprop(schedule, decay=0.9, eps=1e-3),
     }
     plain = optax.chain(optax.clip_by_global_norm(0.5), scale[name])
@@ -84,7 +85,7 @@ def test_without_annealing_the_step_size_stays():
         ({"max_gradient_norm": -1.0}, "max_gradient_norm must be above 0, got -1.0"),
         ({"epsilon": 0.0}, "epsilon must be above 0, got 0.0"),
         ({"decay": 1.5}, r"decay must be in \[0, 1\], got 1.5"),
-        ({"name": "sgd"}, "name must be adam or rmsprop, got 'sgd'"),
+        ({"name": "sgd"}, "name must be adam, radam or rmsprop, got 'sgd'"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_when_it_is_made(settings, message):

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from jaxrl_dist.agents.actor_critic import ActorCriticState
-from jaxrl_dist.agents.ppo import PPOConfig, minibatch_order
+from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.networks.build import ActorCritic
 from jaxrl_dist.types import ArraySpec, EnvironmentSpec, Trajectory
 from tests.agents.small import PLAIN, make_network, make_rows
@@ -128,15 +128,6 @@ def test_clipping_limits_the_steps(change):
     same, _ = updated(CONFIG)
     moved = jax.tree.map(lambda x, y: jnp.abs(x - y).max(), other.params, same.params)
     assert max(jax.tree.leaves(moved)) > 1e-3
-
-
-def test_every_item_is_used_once_in_every_epoch():
-    config = dataclasses.replace(CONFIG, num_epochs=3, num_minibatches=4)
-    order = np.asarray(minibatch_order(KEY, config, 96))
-    assert order.shape == (12, 24)
-    epochs = order.reshape(3, 96)
-    np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(96), (3, 1)))
-    assert not np.array_equal(epochs[0], epochs[1])
 
 
 def test_beyond_the_target_kl_nothing_changes_any_more():

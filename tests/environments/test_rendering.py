@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxrl_dist.environments import drawing, gymnax_env, rendering
+from jaxrl_dist.environments import (
+    drawing,
+    gymnax_env,
+    rendering,
+    return_drawing,
+)
 from jaxrl_dist.environments.base import Environment, Outcome
 from jaxrl_dist.environments.build import EnvironmentConfig
 from jaxrl_dist.types import ArraySpec, DiscreteSpec, EnvironmentSpec
@@ -131,3 +136,39 @@ def test_what_cannot_be_drawn_is_said_before_anything_runs(tmp_path):
         rendering.render_episode(config, always(0), key, tmp_path / "x.gif")
     with pytest.raises(ValueError, match="is a .gif, got"):
         rendering.render_episode(config, always(0), key, tmp_path / "x.mp4")
+
+
+def test_expected_returns_stand_beside_each_picture_and_mark_what_was_done(tmp_path):
+    config = EnvironmentConfig("Breakout-MinAtar")
+
+    def returns(row):
+        place = jnp.argmax(row.observation[0, -1, :, 0])  # of the paddle
+        quantiles = jnp.linspace(0.0, 1.0, 20)[None] + place
+        both = jnp.concatenate([quantiles, quantiles + 1, quantiles + 2])[None]
+        return both, jnp.full(both.shape, 1 / 20)
+
+    def draw(name, **settings):
+        episode = rendering.render_episode(
+            config,
+            always(2),
+            jax.random.key(0),
+            tmp_path / name,
+            memory=jnp.int32(0),
+            max_steps=3,
+            **settings,
+        )
+        with Image.open(tmp_path / name) as gif:
+            gif.seek(1)
+            return episode, np.asarray(gif.convert("RGB")).astype(int)
+
+    alone, picture = draw("alone.gif")
+    episode, both = draw("both.gif", returns=returns)
+    assert episode == alone
+    assert both.shape[1] == 2 * picture.shape[1] and both.shape[0] >= picture.shape[0]
+    # A GIF has a palette for each frame, so that colours are near and not the same.
+    left = both[: picture.shape[0], : picture.shape[1]]
+    assert np.mean(np.abs(left - picture).max(-1) > 40) < 0.01
+    chart = both[:, picture.shape[1] :]
+    blue = np.abs(chart - return_drawing.TAKEN).max(-1) < 30
+    heights = np.nonzero(blue.sum(1) > 20)[0]
+    assert heights.min() > 200 and heights.max() < 340  # the lowest of three rows

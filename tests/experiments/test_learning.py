@@ -18,7 +18,13 @@ pytestmark = pytest.mark.slow
         "cartpole_ppo",
         "cartpole_a2c",
         "cartpole_impala",
+        "cartpole_pqn",
+        "cartpole_sac",
         "pendulum_ppo",
+        "pendulum_sac",
+        "pendulum_td3",
+        "mountain_car_continuous_sac",
+        "mountain_car_continuous_td3",
         "catch_ppo",
     ],
 )

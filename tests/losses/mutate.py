@@ -43,6 +43,7 @@ OPTIONS += ["-p", "no:unraisableexception", "-p", "no:threadexception"]
 # Which tests know a file's own facts; what holds of all losses is tried after them.
 OWN_TESTS = {
     "blocks": ["blocks", "quantile"],
+    "categorical": ["categorical", "categorical_projection"],
     "selection": ["selection", "td"],
 }
 # Of what holds of all losses, what is tried where a file serves others.
@@ -84,7 +85,7 @@ def selections(mutant: Mutant) -> list[list[str]]:
     names = ALL_TESTS.get(mutant.module) or sorted({mutant.function} & public or public)
     return [
         [str(TESTS / f"test_{name}.py") for name in own],
-        [str(TESTS / "test_all_losses.py"), "-k", " or ".join(names)],
+        [*map(str, sorted(TESTS.glob("test_all_*.py"))), "-k", " or ".join(names)],
     ]
 
 

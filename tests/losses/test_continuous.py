@@ -51,7 +51,7 @@ def test_the_temperature_rises_while_the_entropy_is_below_its_target():
             target_entropy=-2.0,
         )[0]
 
-    np.testing.assert_allclose(loss(np.log(0.5), 3.0), 0.5 * (-3.0 + 2.0), rtol=1e-6)
+    np.testing.assert_allclose(loss(np.log(0.5), 5.0), 0.5 * (-5.0 + 2.0), rtol=1e-6)
     assert jax.grad(loss)(0.0, 3.0) < 0  # entropy -3 is below -2: descent raises it
     assert jax.grad(loss)(0.0, 1.0) > 0
 
@@ -70,19 +70,19 @@ def test_td3_bootstraps_from_the_least_critic():
 
 def test_smoothing_clips_the_noise_and_then_the_action():
     given = {
-        "actions": np.array([[0.0, 0.9, -0.9, 0.1]]),
-        "noise": np.array([[1.0, 9.0, -9.0, -2.0]]),
+        "actions": np.array([[0.0, 0.9, -0.9, 0.1, 0.2]]),
+        "noise": np.array([[1.0, 9.0, -9.0, -2.0, -9.0]]),
     }
     got = losses.td3_smoothed_actions(**given)
-    np.testing.assert_allclose(got, [[0.2, 1.0, -1.0, -0.3]], rtol=1e-6)
+    np.testing.assert_allclose(got, [[0.2, 1.0, -1.0, -0.3, -0.3]], rtol=1e-6)
     got = losses.td3_smoothed_actions(
         **given,
         noise_scale=0.1,
         noise_clip=0.3,
         low=-2.0,
-        high=np.array([2.0, 2.0, 2.0, -0.2]),
+        high=np.array([2.0, 2.0, 2.0, -0.2, 2.0]),
     )
-    np.testing.assert_allclose(got, [[0.1, 1.2, -1.2, -0.2]], rtol=1e-6)
+    np.testing.assert_allclose(got, [[0.1, 1.2, -1.2, -0.2, -0.1]], rtol=1e-6)
 
 
 def test_bounds_of_another_size_are_refused():

@@ -72,6 +72,62 @@ def test_vmpo_leaves_out_what_is_masked():
     np.testing.assert_allclose(got, 0.07 + dual, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.float32])
+def test_what_is_masked_neither_counts_in_the_half_nor_sets_its_bound(dtype):
+    """Of the four that count, two are in; of all eight it would be four."""
+    advantages = np.array([9.0, 1.0, np.nan, 3.0, 8.0, 2.0, np.inf, 0.0])
+    mask = np.array([0, 1, 0, 1, 0, 1, 0, 1])
+    given = {"advantages": advantages, "mask": mask.astype(dtype), "temperature": 1.0}
+    expected = np.zeros(8)
+    expected[[3, 5]] = np.array([np.e, 1.0]) / (np.e + 1)
+    np.testing.assert_allclose(losses.vmpo_weights(**given), expected, rtol=1e-6)
+    got = losses.vmpo_temperature_loss(**given, epsilon=0.1)
+    np.testing.assert_allclose(got, 0.1 + np.log((np.e**3 + np.e**2) / 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("advantages", "num_in"),
+    [
+        ([3.0, 2.0, 2.0, 2.0, 1.0, 0.0], 4),  # 3 make the half; a fourth equals them
+        ([3.0, 3.0, 2.0, 2.0], 2),  # equal ones beside the bound, on either side
+        ([3.0, 2.0, 2.0], 3),  # 2 make the half
+        ([1.0, 0.0, 0.0, 0.0], 4),
+        ([5.0, 5.0, 5.0], 3),
+    ],
+)
+def test_of_equal_advantages_at_the_bound_all_are_in(advantages, num_in):
+    weights = losses.vmpo_weights(advantages=np.array(advantages), temperature=2.0)
+    best = np.exp(np.array(advantages[:num_in]) / 2.0)
+    np.testing.assert_allclose(weights[:num_in], best / best.sum(), rtol=1e-6)
+    assert not weights[num_in:].any()
+    got = losses.vmpo_temperature_loss(
+        advantages=np.array(advantages), temperature=2.0, epsilon=0.1
+    )
+    np.testing.assert_allclose(got, 0.2 + 2.0 * np.log(best.mean()), rtol=1e-6)
+
+
+def test_no_gradient_flows_through_the_weights():
+    for name, function in (
+        ("advantages", losses.vmpo_weights),
+        ("q_values", losses.mpo_weights),
+    ):
+        slopes = jax.grad(
+            lambda values, name=name, function=function: jnp.sum(
+                jnp.square(function(**{name: values}, temperature=1.0))
+            )
+        )(jnp.arange(6.0))
+        np.testing.assert_array_equal(slopes, np.zeros(6))
+
+
+def test_a_mask_of_integers_is_refused():
+    for function in (losses.vmpo_weights, losses.vmpo_temperature_loss):
+        settings = {"temperature": 1.0}
+        if function is losses.vmpo_temperature_loss:
+            settings["epsilon"] = 0.1
+        with pytest.raises(ValueError, match="mask must be of a floating type, got"):
+            function(advantages=np.ones(3), mask=np.ones(3, int), **settings)
+
+
 def test_the_temperature_s_gradient_is_finite_under_a_mask():
     def loss(temperature):
         return losses.vmpo_temperature_loss(

@@ -119,32 +119,6 @@ def test_the_clipped_value_loss_takes_the_worse_of_both():
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-def test_the_kl_penalty_is_added_to_the_surrogate():
-    got = losses.kl_penalized_loss(
-        log_ratios=np.log([0.5, 2.0]),
-        advantages=np.array([3.0, -1.0]),
-        kl=np.array([0.1, 0.2]),
-        coefficient=0.5,
-    )
-    np.testing.assert_allclose(got, [-1.45, 2.1], rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("kl", "factor"), [(0.01, 0.5), (0.0666, 0.5), (0.067, 1), (0.149, 1), (0.151, 2)]
-)
-def test_the_kl_coefficient_follows_the_kl(kl, factor):
-    got = losses.adapted_kl_coefficient(coefficient=3.0, kl=np.array(kl), target_kl=0.1)
-    assert got == 3.0 * factor
-
-
-def test_at_the_bounds_themselves_the_kl_coefficient_stays():
-    for kl in (1.0, 2.25):
-        got = losses.adapted_kl_coefficient(
-            coefficient=3.0, kl=np.array(kl), target_kl=1.5
-        )
-        assert got == 3.0
-
-
 def test_a2c_adds_policy_value_and_entropy():
     arrays = {
         "log_probs": np.array([-1.0, -2.0]),
@@ -175,31 +149,6 @@ ONE = {"log_ratios": np.zeros(1), "advantages": np.ones(1)}
             "dual_clipped_surrogate_loss",
             {**ONE, "epsilon": 0.1, "dual_clip": 1.0},
             "dual_clip must be above 1, got 1.0",
-        ),
-        (
-            "kl_penalized_loss",
-            {**ONE, "kl": np.ones(1), "coefficient": -0.1},
-            "coefficient must be at least 0, got -0.1",
-        ),
-        (
-            "kl_penalized_loss",
-            {**ONE, "kl": np.ones(1), "coefficient": np.ones(1)},
-            r"coefficient has shape \(1,\), expected \(\)",
-        ),
-        (
-            "adapted_kl_coefficient",
-            {"coefficient": -1.0, "kl": np.ones(()), "target_kl": 0.1},
-            "coefficient must be at least 0",
-        ),
-        (
-            "adapted_kl_coefficient",
-            {"coefficient": 1.0, "kl": np.ones(()), "target_kl": 0.0},
-            "target_kl must be above 0",
-        ),
-        (
-            "adapted_kl_coefficient",
-            {"coefficient": 1.0, "kl": np.ones(3), "target_kl": 0.1},
-            r"kl has shape \(3,\), expected \(\)",
         ),
         (
             "clipped_value_loss",

@@ -25,10 +25,11 @@ def test_priorities_mix_the_greatest_error_with_the_mean():
 
 @pytest.mark.parametrize("dtype", [bool, np.float32])
 def test_masked_steps_count_neither_for_the_maximum_nor_for_the_mean(dtype):
-    mask = np.array([[1, 0], [0, 0], [1, 0]], dtype)
-    errors = np.where(mask, ERRORS, np.nan)
+    """Two steps count in the first sequence, none in the second, one in the third."""
+    mask = np.array([[1, 0, 0], [0, 0, 1], [1, 0, 0]], dtype)
+    errors = np.where(mask, np.concatenate([ERRORS, ERRORS[:, :1]], axis=1), np.nan)
     got = losses.sequence_priorities(errors=errors, mask=mask, eta=0.5)
-    np.testing.assert_allclose(got, [0.5 * 2 + 0.5 * 1.5, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(got, [0.5 * 2 + 0.5 * 1.5, 0.0, 3.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("eta", [-0.1, 1.1])

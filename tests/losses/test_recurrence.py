@@ -36,6 +36,20 @@ def test_both_methods_match_a_loop(method, num_steps):
     np.testing.assert_allclose(got, expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_both_methods_answer_in_the_type_of_the_arrays(method):
+    arrays = jax.tree.map(lambda array: jnp.asarray(array, jnp.bfloat16), draw(3))
+    assert losses.linear_recurrence(**arrays, method=method).dtype == jnp.bfloat16
+
+
+def test_the_scale_is_1_unless_said():
+    arrays = draw(3)
+    np.testing.assert_array_equal(
+        losses.linear_recurrence(**arrays),
+        losses.linear_recurrence(**arrays, scale=1.0),
+    )
+
+
 @pytest.mark.parametrize("num_steps", [1, 33])
 def test_both_methods_have_the_same_gradient(num_steps):
     arrays = jax.tree.map(jnp.asarray, draw(num_steps))

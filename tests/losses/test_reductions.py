@@ -21,6 +21,11 @@ def test_only_what_is_in_the_mask_counts(dtype):
     np.testing.assert_allclose(got, (2 + 1.5 + 0.5) / 3, rtol=1e-6)
 
 
+def test_the_mean_of_one_is_itself():
+    got = losses.masked_mean(losses=jnp.array([3.0, 4.0]), mask=jnp.array([0.0, 1.0]))
+    assert got == 4
+
+
 def test_nothing_that_counts_is_a_mean_of_0():
     assert losses.masked_mean(losses=jnp.ones(2), mask=jnp.zeros(2, bool)) == 0
 

@@ -77,6 +77,30 @@ def test_slopes_are_those_of_finite_differences(function, epsilon):
         np.testing.assert_allclose(got, rise / (2 * step), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "function", [losses.signed_hyperbolic, losses.signed_parabolic]
+)
+def test_the_slope_by_a_traced_epsilon_is_that_of_finite_differences(function):
+    points = np.array([-50.0, -1.0, -0.1, 0.1, 2.0, 300.0])
+    with jax.enable_x64(True):
+
+        def total(epsilon, points):
+            return jnp.sum(function(points, epsilon=epsilon) * np.arange(1.0, 7.0))
+
+        by_epsilon, by_points = jax.jit(jax.grad(total, argnums=(0, 1)))(0.01, points)
+        step = 1e-7
+        rise = total(0.01 + step, points) - total(0.01 - step, points)
+        np.testing.assert_allclose(by_epsilon, rise / (2 * step), rtol=1e-6)
+        alone = jax.grad(lambda points: total(0.01, points))(points)
+        np.testing.assert_allclose(by_points, alone, rtol=1e-12)
+
+
+def test_an_epsilon_of_0_may_be_an_integer():
+    for function in (losses.signed_hyperbolic, losses.signed_parabolic):
+        slope = jax.grad(lambda x, h=function: h(x, epsilon=0))(3.0)
+        assert slope == jax.grad(lambda x, h=function: h(x, epsilon=0.0))(3.0)
+
+
 def test_the_slope_at_0_is_known():
     assert jax.grad(losses.signed_hyperbolic)(0.0) == np.float32(0.501)
     np.testing.assert_allclose(jax.grad(losses.signed_parabolic)(0.0), 1 / 0.501)
@@ -138,6 +162,18 @@ def test_targets_match_the_definition_across_ends(n, epsilon):
         picked = q_values[t, b][int(np.argmax(selector[t, b]))]
         target = earned + product * inverse_by_bisection(picked, epsilon)
         np.testing.assert_allclose(got[start, b], h_by_hand(target, epsilon), rtol=1e-4)
+
+
+def test_values_without_an_axis_of_actions_are_refused():
+    steps = make_steps((4,))
+    with pytest.raises(ValueError, match="next_q_values must have at least 2 axes"):
+        losses.rescaled_n_step_targets(
+            rewards=steps["rewards"],
+            discounts=steps["discounts"],
+            next_q_values=steps["values"],
+            next_q_selector=steps["values"],
+            n=2,
+        )
 
 
 def test_an_epsilon_below_0_is_refused():

@@ -239,6 +239,15 @@ def test_lambda_may_be_traced():
     np.testing.assert_allclose(got, losses.lambda_returns(**steps, lambda_=0.3))
 
 
+def test_a_bootstrap_value_of_another_shape_is_refused_by_its_name():
+    with pytest.raises(ValueError, match=r"bootstrap_value has shape \(2,\), expected"):
+        losses.discounted_returns(
+            rewards=np.ones((4, 3)),
+            discounts=np.ones((4, 3)),
+            bootstrap_value=np.ones(2),
+        )
+
+
 def test_fewer_than_one_step_ahead_is_refused():
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         losses.n_step_returns(**pick(make_steps((3,)), *STEPS), n=0)

@@ -37,3 +37,10 @@ def test_no_axis_of_actions_is_refused():
 def test_an_empty_batch_has_no_action_out_of_range():
     got = losses.action_values(q_values=jnp.ones((0, 3)), actions=jnp.zeros(0, int))
     assert got.shape == (0,)
+
+
+def test_a_batch_of_one_keeps_its_axes():
+    got = losses.action_values(
+        q_values=np.arange(3.0).reshape(1, 1, 3), actions=np.array([[2]])
+    )
+    assert got.shape == (1, 1)

@@ -78,6 +78,19 @@ def test_a_low_temperature_is_q_learning():
     )
 
 
+@pytest.mark.parametrize("name", ["next_q_values", "target_q_values"])
+def test_another_number_of_actions_is_refused(name):
+    batch = {each: make_batch()[each] for each in ALWAYS}
+    batch["target_q_values"] = batch["q_values"]
+    batch[name] = np.concatenate([batch[name]] * 2, axis=-1)
+    function = losses.munchausen_errors
+    if name == "next_q_values":
+        function = losses.soft_q_errors
+        del batch["target_q_values"]
+    with pytest.raises(ValueError, match=f"{name} has shape .*, but q_values has"):
+        function(**batch, temperature=1.0)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -159,6 +159,17 @@ def test_a_ratio_beyond_all_numbers_is_capped_too():
     jax.tree.map(np.testing.assert_array_equal, got, expected)
 
 
+def test_a_ratio_beyond_all_numbers_does_not_leak_where_a_traced_alpha_is_1():
+    steps = make_steps((4,)) | {"log_ratios": np.full(4, 1e4)}
+    got = jax.jit(
+        lambda alpha: losses.leaky_vtrace(**steps, alpha_rho=alpha, alpha_c=alpha)
+    )(1.0)
+    expected = losses.vtrace(**steps)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), got, expected
+    )
+
+
 @pytest.mark.parametrize("name", ["clip_rho", "clip_c", "clip_pg_rho"])
 def test_a_cap_below_0_is_refused(name):
     steps = make_steps((3,))

@@ -173,7 +173,7 @@ def test_discrete_actions_get_a_categorical_policy():
             {"policy": "tanh_gaussian"},
             FLAT,
             ArraySpec((1,), np.float32),
-            "tanh_gaussian needs finite bounds",
+            "squashed by tanh needs finite bounds",
         ),
         ({}, FLAT, ArraySpec((), np.float32, 0, 1), r"actions of shape \(\)"),
     ],

@@ -47,6 +47,27 @@ def test_image_torsos_treat_every_image_alike_whatever_the_leading_axes(
     )
 
 
+@pytest.mark.parametrize(
+    ("torso", "shape", "activations"),
+    [
+        (MinAtarCNN(layer_norm=True), (10, 10, 4), 2),
+        (NatureCNN(layer_norm=True), (36, 36, 1), 4),
+        (ImpalaCNN(layer_norm=True), (12, 16, 3), 3 * 4 + 2),
+    ],
+)
+def test_layers_are_normalized_before_each_activation(torso, shape, activations):
+    params = shapes(torso, (1, *shape))["params"]
+    norms = [name for name in params if name.startswith("LayerNorm")]
+    assert len(norms) == activations
+
+
+def test_a_normalized_torso_does_not_depend_on_the_brightness_of_the_image():
+    image = jax.random.uniform(jax.random.key(1), (2, 10, 10, 4)) + 1.0
+    _, apply = apply_new(MinAtarCNN(layer_norm=True), image)
+    features = apply(image)
+    np.testing.assert_allclose(apply(8.0 * image), features, rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_mlp_treats_every_row_alike_whatever_the_leading_axes(layer_norm):
     torso = MLP((7, 5), "relu", layer_norm)

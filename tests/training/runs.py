@@ -4,16 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_dist.agents.a2c import A2CConfig
-from jaxrl_dist.agents.impala import IMPALAConfig
-from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments.base import Environment, batch
-from jaxrl_dist.networks.build import ActorCriticConfig
+from jaxrl_dist.experiment import NETWORKS, AgentConfig
+from jaxrl_dist.replay.sequences import ReplayConfig
+from jaxrl_dist.training.from_replay import make_replay_setting
 from jaxrl_dist.training.normaliser import make_normaliser
 from jaxrl_dist.training.on_device import Setting
-
-AgentConfig = A2CConfig | IMPALAConfig | PPOConfig
 
 
 def make_setting(
@@ -27,6 +24,7 @@ def make_setting(
     num_devices: int = 1,
     hidden: tuple[int, ...] = (8,),
     normalise: bool = False,
+    replay: ReplayConfig | None = None,
 ) -> Setting:
     """A run of an agent in an environment; `num_envs` are over all devices."""
     axis_name = devices.AXIS_NAME if num_devices > 1 else None
@@ -37,14 +35,27 @@ def make_setting(
         gamma=config.gamma,
         axis_name=axis_name,
     )
-    network = ActorCriticConfig(hidden=hidden).build(normaliser.spec)
+    network = NETWORKS[type(config)](hidden=hidden).build(normaliser.spec)
+    agent = config.build(network, total_updates, axis_name)
+    setting = None
+    if replay is not None and agent.sequence_length is not None:
+        setting = make_replay_setting(
+            replay,
+            agent.sequence_length,
+            num_envs=num_envs,
+            rollout_steps=rollout_steps,
+            total_rollouts=total_updates,
+            num_devices=num_devices,
+            axis_name=axis_name,
+        )
     return Setting(
-        agent=config.build(network, total_updates, axis_name),
+        agent=agent,
         environment=batch(environment),
         normaliser=normaliser,
         num_envs=num_envs // num_devices,
         rollout_steps=rollout_steps,
         policy_lag_updates=policy_lag_updates,
+        replay=setting,
     )
 
 

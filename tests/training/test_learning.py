@@ -5,17 +5,29 @@ import jax.numpy as jnp
 import pytest
 
 from jaxrl_dist.agents.a2c import A2CConfig
+from jaxrl_dist.agents.c51 import C51Config, Support
+from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
+from jaxrl_dist.agents.iqn import IQNConfig
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.agents.pqn import PQNConfig
+from jaxrl_dist.agents.qr_dqn import QRDQNConfig
+from jaxrl_dist.agents.value import ValueConfig
 from jaxrl_dist.environments.base import Environment, Outcome
 from jaxrl_dist.evaluation import evaluate
+from jaxrl_dist.experiment import ReplayedValueAgent
+from jaxrl_dist.replay.sequences import ReplayConfig
 from jaxrl_dist.training.on_device import make_on_device
 from jaxrl_dist.types import ArraySpec, DiscreteSpec, EnvironmentSpec
 from tests.training.runs import make_setting
 
 CHOICES, LENGTH = 3, 4
 STEP_SIZE = OptimizerConfig(learning_rate=0.02)
+LEARNER = ValueConfig(STEP_SIZE, gamma=0.5, target_period_updates=10)
+REPLAY = ReplayConfig(
+    capacity=4096, batch_size=32, warmup_steps=256, updates_per_step=4 / 128
+)
 
 
 def following() -> Environment:
@@ -48,8 +60,22 @@ def following() -> Environment:
         (PPOConfig(STEP_SIZE, num_minibatches=2), 1, 0),
         (A2CConfig(STEP_SIZE), 2, 0),
         (IMPALAConfig(STEP_SIZE), 4, 5),
+        (DQNConfig(LEARNER), 2, 0),
+        (C51Config(LEARNER, Support(21, 0.0, LENGTH)), 1, 3),
+        (PQNConfig(STEP_SIZE, gamma=0.5, num_minibatches=4), 2, 0),
+        (QRDQNConfig(LEARNER, num_quantiles=8), 1, 0),
+        (IQNConfig(LEARNER, 4, 4, 4, num_cosines=8), 1, 0),
     ],
-    ids=["ppo", "a2c on 2 devices", "impala on 4 devices, actors 5 updates behind"],
+    ids=[
+        "ppo",
+        "a2c on 2 devices",
+        "impala on 4 devices, actors 5 updates behind",
+        "dqn on 2 devices",
+        "c51, actors 3 updates behind",
+        "pqn on 2 devices",
+        "qr_dqn",
+        "iqn",
+    ],
 )
 def test_an_agent_learns_to_follow_cues(config, num_devices, lag):
     setting = make_setting(
@@ -59,11 +85,13 @@ def test_an_agent_learns_to_follow_cues(config, num_devices, lag):
         num_envs=16,
         policy_lag_updates=lag,
         num_devices=num_devices,
+        replay=REPLAY if isinstance(config, ReplayedValueAgent) else None,
     )
     run = make_on_device(setting, num_devices=num_devices, num_seeds=1)
-    state, report = run.train(run.init(0), jnp.int32(150))
+    state, report = run.train(run.init(0), jnp.int32(0), jnp.int32(150))
     assert report.finite.all()
-    params = jax.tree.map(lambda x: x[0, 0], state.agent.params)
+    agent_state = jax.tree.map(lambda x: x[0, 0], state.agent)
+    params = setting.agent.acting_params(agent_state)
     play = jax.jit(
         lambda params, key: evaluate(
             setting.agent, setting.environment, params, key, num_envs=32

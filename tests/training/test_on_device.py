@@ -30,9 +30,9 @@ def test_updates_in_two_chunks_are_those_of_one_chunk_bit_for_bit():
     setting = make_setting(PPO, wandering(), num_devices=2, normalise=True)
     run = make_on_device(setting, num_devices=2, num_seeds=1)
     begin = run.init(3)
-    together, report = run.train(real_copy(begin), jnp.int32(4))
-    state, first = run.train(begin, jnp.int32(1))
-    state, second = run.train(state, jnp.int32(3))
+    together, report = run.train(real_copy(begin), jnp.int32(0), jnp.int32(4))
+    state, first = run.train(begin, jnp.int32(0), jnp.int32(1))
+    state, second = run.train(state, jnp.int32(1), jnp.int32(3))
     assert_close(state, together)
     for name in ("num_steps", "num_episodes", "length_sum"):
         parts = (getattr(part.episodes, name) for part in (first, second))
@@ -46,7 +46,7 @@ def test_updates_in_two_chunks_are_those_of_one_chunk_bit_for_bit():
 def test_devices_keep_equal_agents_and_statistics_and_see_different_episodes():
     setting = make_setting(PPO, wandering(), num_devices=4, num_envs=8, normalise=True)
     run = make_on_device(setting, num_devices=4, num_seeds=1)
-    state, _ = run.train(run.init(0), jnp.int32(3))
+    state, _ = run.train(run.init(0), jnp.int32(0), jnp.int32(3))
     shared = (state.agent, state.normaliser._replace(return_so_far=()))
     for device in range(1, 4):
         mine, first = (jax.tree.map(lambda x, d=d: x[d], shared) for d in (device, 0))
@@ -61,9 +61,9 @@ def test_eight_seeds_at_once_are_eight_single_runs():
     setting = make_setting(PPO, wandering(), num_devices=2)
     together = make_on_device(setting, num_devices=2, num_seeds=8)
     alone = make_on_device(setting, num_devices=2, num_seeds=1)
-    states, reports = together.train(together.init(5), jnp.int32(3))
+    states, reports = together.train(together.init(5), jnp.int32(0), jnp.int32(3))
     for seed in range(8):
-        state, report = alone.train(alone.init(5 + seed), jnp.int32(3))
+        state, report = alone.train(alone.init(5 + seed), jnp.int32(0), jnp.int32(3))
         mine = jax.tree.map(lambda x, s=seed: x[:, s : s + 1], (states, reports))
         assert_close(mine, (state, report), rtol=1e-4)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxrl_dist.checks import check_above, check_at_least
 from jaxrl_dist.replay.reverb.encoding import (
+    LITERAL_BYTES,
     ChunkEncoder,
     delta_encodable,
     delta_encode,
@@ -213,7 +214,8 @@ class Chunker:
         ):
             rows = delta_encode(rows, axis=1)
         rows = np.ascontiguousarray(rows)
-        batch = rows.shape[0]
-        if rows.size == 0:
-            return [b""] * batch
+        batch, size = rows.shape[0], rows.nbytes // rows.shape[0]
+        if size <= LITERAL_BYTES:
+            raw = rows.tobytes()
+            return [raw[index * size : (index + 1) * size] for index in range(batch)]
         return list(rows.reshape(batch, -1).view(np.uint8))

@@ -65,6 +65,7 @@ class Client:
         """Asks for the state of the server and its tables.
 
         Raises:
+            ValueError: the timeout is not above 0.
             ReverbError: of the type that fits.
         """
         return self._connection.server_info(timeout_seconds)
@@ -73,6 +74,7 @@ class Client:
         """Waits for a server that may still be starting.
 
         Raises:
+            ValueError: the timeout is not above 0.
             DeadlineError: it did not answer in time.
             ReverbError: it answers, but not as a server.
         """
@@ -167,7 +169,8 @@ class Client:
             timeout_seconds: deadline; None for the connection's.
 
         Raises:
-            ValueError: the lengths differ, or a priority is below 0 or not finite.
+            ValueError: the lengths differ, a priority is below 0 or not finite, or the
+                timeout is not above 0.
             TableError: there is no such table.
             ReverbError: of the type that fits.
         """
@@ -203,6 +206,7 @@ class Client:
         """Empties a table and its rate limiter's counts.
 
         Raises:
+            ValueError: the timeout is not above 0.
             TableError: there is no such table.
             ReverbError: of the type that fits.
         """
@@ -213,6 +217,7 @@ class Client:
         """Lets the server write a checkpoint, and returns its path there.
 
         Raises:
+            ValueError: the timeout is not above 0.
             RefusedError: the server cannot.
             ReverbError: of the type that fits.
         """

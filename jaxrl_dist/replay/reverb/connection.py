@@ -25,12 +25,18 @@ from jaxrl_dist.replay.reverb.info import ServerInfo, read_server_info
 
 LOG = logging.getLogger(__name__)
 
+# What gRPC itself says where a connection broke, under a code that servers use for
+# other errors, too: those would come again however often a call is repeated.
+_BROKEN = {
+    grpc.StatusCode.INTERNAL: ("cancelled",),
+    grpc.StatusCode.UNKNOWN: ("Stream removed", "No status received"),
+}
+
 _ERRORS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     # A server that shuts down cancels what waits at its tables.
     grpc.StatusCode.CANCELLED: UnavailableError,
-    grpc.StatusCode.UNKNOWN: UnavailableError,
     grpc.StatusCode.NOT_FOUND: TableError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ProtocolError,
 }
@@ -96,9 +102,21 @@ class ConnectionConfig:
 def typed_error(error: grpc.RpcError) -> ReverbError:
     """The error of this package that says what a gRPC error means."""
     code, details = error.code(), error.details()  # pyright: ignore[reportAttributeAccessIssue] - stubs miss them
-    if code is grpc.StatusCode.INTERNAL and "cancelled" in (details or ""):
-        return UnavailableError(f"the connection broke: {details}")
+    if any(sign in (details or "") for sign in _BROKEN.get(code, ())):
+        return UnavailableError(f"the connection broke: {details} ({code.name})")
     return _ERRORS.get(code, RefusedError)(f"{details} ({code.name})")
+
+
+def chosen_timeout(timeout_seconds: float | None, default: float) -> float:
+    """The timeout that a caller gave, or the default for None.
+
+    Raises:
+        ValueError: it is not above 0.
+    """
+    if timeout_seconds is None:
+        return default
+    check_above(0, timeout_seconds=timeout_seconds)
+    return timeout_seconds
 
 
 class Connection:
@@ -154,11 +172,12 @@ class Connection:
             timeout_seconds: deadline; None for the connection's.
 
         Raises:
+            ValueError: the timeout is not above 0.
             ReverbError: of the type that fits.
         """
+        timeout = chosen_timeout(timeout_seconds, self.config.timeout_seconds)
         if self.closed.is_set():
             raise ClosedError("the client is closed")
-        timeout = timeout_seconds or self.config.timeout_seconds
         try:
             stub = self._stub(method)
             answer = stub(request, timeout=timeout)
@@ -207,9 +226,11 @@ class Connection:
         """Waits for a server that may still be starting.
 
         Raises:
+            ValueError: the timeout is not above 0.
             DeadlineError: it did not answer in time.
             ReverbError: it answers, but not as a server.
         """
+        check_above(0, timeout_seconds=timeout_seconds)
         deadline = time.monotonic() + timeout_seconds
         while True:
             left = deadline - time.monotonic()

@@ -32,6 +32,10 @@ _KEY = b"\x08"  # field 1, varint: the key of a chunk, of an item, of a slice
 _PRIORITY = b"\x29"  # Item.priority, fixed 64 bits
 _TRAJECTORY = b"\x42"  # Item.flat_trajectory
 
+# Content up to here is not compressed: it costs more than it saves. Of a literal of at
+# most 60 bytes Snappy writes the length in one byte.
+LITERAL_BYTES = 60
+
 
 def delta_encodable(dtype: np.dtype, num_axes: int) -> bool:
     """Whether Reverb differences a column of rows; others are sent as they are.
@@ -65,56 +69,91 @@ class ChunkEncoder:
         """
         self._specs = row_specs
         self._flags = b"\x20\x01" if delta_encoded else b""
-        self._headers = functools.lru_cache(maxsize=64)(self._make_headers)
+        self._layout = functools.lru_cache(maxsize=64)(self._make_layout)
 
-    def _make_headers(self, num_rows: int) -> tuple[list[bytes], bytes]:
-        """Of each tensor what precedes its content, and the chunk's end."""
-        headers, size = [], 0
+    def _make_layout(
+        self, num_rows: int
+    ) -> tuple[list[tuple[bytes, bool]], int, bytes]:
+        """What chunks of so many rows have in common.
+
+        Returns:
+            Of each tensor what precedes its content, and whether that is known to the
+            last byte; the length of those that are; the chunk's end.
+        """
+        tensors, length, num_bytes = [], 0, 0
         for spec in self._specs:
-            dims = [{"size": length} for length in (num_rows, *spec.shape)]
+            dims = [{"size": size} for size in (num_rows, *spec.shape)]
             shape = wire.TensorShape(dim=dims).SerializeToString()
             dtype = np.dtype(spec.dtype)
             header = _KEY + varint(dtype_number(dtype))
-            headers.append(header + _SECOND + varint(len(shape)) + shape + _CONTENT)
-            size += num_rows * int(np.prod(spec.shape, dtype=np.int64)) * dtype.itemsize
-        end = b"\x30" + varint(len(self._specs)) + b"\x38" + varint(size)
-        return headers, end
+            header += _SECOND + varint(len(shape)) + shape + _CONTENT
+            size = num_rows * int(np.prod(spec.shape, dtype=np.int64)) * dtype.itemsize
+            num_bytes += size
+            if size <= LITERAL_BYTES:
+                header = _tensor(header, size, before=_literal(size))
+                length += len(header) + size
+            tensors.append((header, size <= LITERAL_BYTES))
+        end = b"\x30" + varint(len(self._specs)) + b"\x38" + varint(num_bytes)
+        return tensors, length, end
 
     def encode(
         self, key: bytes, rows: tuple[bytes, int, int], columns: Sequence
-    ) -> tuple[int, list]:
+    ) -> bytes:
         """Compresses and encodes one chunk.
 
         Args:
             key: encoded.
             rows: the episode's encoded key, the first row's index and the row count.
             columns: of each column the rows' bytes, as contiguous buffers.
-
-        Returns:
-            The length, and the pieces whose concatenation is the chunk.
         """
         episode, start, count = rows
-        headers, end = self._headers(count)
+        tensors, length, end = self._layout(count)
         compress = cramjam.snappy.compress_raw
-        pieces: list[Any] = [b""]
-        total = 0
-        for header, column in zip(headers, columns, strict=True):
-            content = compress(column)
-            size = len(content)
-            header += varint(size)
-            size += len(header)
-            header = _FIRST + varint(size) + header
-            pieces.append(header)
-            pieces.append(content)
-            total += len(header) + len(content)
-        last = start + count - 1
-        steps = _KEY + episode + b"\x10" + varint(start) + b"\x18" + varint(last)
-        begin = b"".join(
-            (_KEY, key, _SECOND, varint(len(steps)), steps, self._flags, b"\x2a")
-        ) + varint(total)
-        pieces[0] = begin
-        pieces.append(end)
-        return len(begin) + total + len(end), pieces
+        parts: list[Any] = []
+        for (header, is_whole), column in zip(tensors, columns, strict=True):
+            if not is_whole:
+                column = compress(column)
+                header = _tensor(header, len(column))
+                length += len(header) + len(column)
+            parts.append(header)
+            parts.append(column)
+        before, after = _range_around(len(episode), start, count)
+        begin = (
+            _KEY,
+            key,
+            before,
+            episode,
+            after,
+            self._flags,
+            b"\x2a",
+            varint(length),
+        )
+        return b"".join((*begin, *parts, end))
+
+
+def _tensor(header: bytes, size: int, before: bytes = b"") -> bytes:
+    """What precedes the content of a tensor: field, length, header, length again.
+
+    Args:
+        header: of the tensor.
+        size: of the content, without what stands before it.
+        before: the beginning of the content.
+    """
+    header += varint(len(before) + size) + before
+    return _FIRST + varint(len(header) + size) + header
+
+
+def _literal(size: int) -> bytes:
+    """What Snappy puts before so few bytes when it takes them as they are."""
+    return varint(size) + (bytes([size - 1 << 2]) if size else b"")
+
+
+@functools.lru_cache(maxsize=64)
+def _range_around(key_length: int, start: int, count: int) -> tuple[bytes, bytes]:
+    """What precedes and what follows the episode's key in a chunk's range of rows."""
+    after = b"\x10" + varint(start) + b"\x18" + varint(start + count - 1)
+    size = len(_KEY) + key_length + len(after)
+    return _SECOND + varint(size) + _KEY, after
 
 
 @functools.lru_cache(maxsize=1024)
@@ -226,7 +265,7 @@ def _blank_updates(count: int) -> np.ndarray:
 
 
 def encode_insert(
-    chunks: Sequence[tuple[int, list]], items: Sequence[bytes], keep: Sequence[bytes]
+    chunks: Sequence[bytes], items: Sequence[bytes], keep: Sequence[bytes]
 ) -> bytes:
     """Encodes an InsertRequest.
 
@@ -235,10 +274,10 @@ def encode_insert(
         items: as ItemEncoder returns them.
         keep: encoded keys of the chunks that later items will use.
     """
-    pieces: list = []
-    for size, chunk in chunks:
-        pieces.append(_FIRST + varint(size))
-        pieces += chunk
+    pieces = []
+    for chunk in chunks:
+        pieces.append(_FIRST + varint(len(chunk)))
+        pieces.append(chunk)
     for item in items:
         pieces.append(_SECOND + varint(len(item)))
         pieces.append(item)

@@ -119,36 +119,62 @@ def prepare(report: Report = print) -> str:
 
 
 def _install(report: Report) -> None:
-    process = subprocess.Popen(
-        [find_uv(), "sync", "--script", str(SCRIPT)],
+    command = [find_uv(), "sync", "--script", str(SCRIPT)]
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env=server_variables(),
-    )
-    assert process.stderr is not None
-    done = threading.Event()
-
-    def beat() -> None:
-        seconds = 0.0
-        while not done.wait(_HEARTBEAT_SECONDS):
-            seconds += _HEARTBEAT_SECONDS
-            report(f"Reverb server: still installing after {seconds:.0f} s")
-            if seconds >= _INSTALL_SECONDS:
-                process.kill()
-
-    threading.Thread(target=beat, daemon=True).start()
-    lines: list[str] = []
-    with process.stderr as output:
-        for line in output:
-            lines.append(line.rstrip())
-            report(f"  {line.rstrip()}")
-    done.set()
-    if process.wait() != 0:
+    ) as process:
+        heart = _Heartbeat(report, process)
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                lines.append(line.rstrip())
+                report(f"  {line.rstrip()}")
+        except BaseException:  # what `report` raised, or Ctrl-C
+            process.kill()
+            raise
+        finally:
+            heart.stop()
+    if process.returncode != 0:
         raise ServerError(
             "uv could not make the Reverb server's environment: "
             + "; ".join([*lines[-5:], *missing(check_install=False)])
         )
+
+
+class _Heartbeat:
+    """Says that a process still installs, and ends it if it takes too long."""
+
+    def __init__(self, report: Report, process: subprocess.Popen[str]):
+        self._report = report
+        self._process = process
+        self._done = threading.Event()
+        self._fault: BaseException | None = None
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it, and raises what `report` raised in its thread."""
+        self._done.set()
+        self._thread.join()
+        if self._fault is not None:
+            raise self._fault
+
+    def _beat(self) -> None:
+        seconds = 0.0
+        try:
+            while not self._done.wait(_HEARTBEAT_SECONDS):
+                seconds += _HEARTBEAT_SECONDS
+                self._report(f"Reverb server: still installing after {seconds:.0f} s")
+                if seconds >= _INSTALL_SECONDS:
+                    self._process.kill()
+        except Exception as fault:
+            self._fault = fault
+            self._process.kill()
 
 
 def missing(check_install: bool = True) -> list[str]:

@@ -39,3 +39,14 @@ class TablesDifferError(ReverbError):
 
 class ServerError(ReverbError, RuntimeError):
     """A server process could not be prepared or started, or ended by itself."""
+
+
+def defect_error(error: Exception) -> ReverbError:
+    """An error that nobody expected, as one that a waiting caller can be told.
+
+    Args:
+        error: its cause, which is kept.
+    """
+    failure = ReverbError(f"{type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

@@ -15,17 +15,22 @@ from jaxrl_dist.replay.reverb.encoding import encode_insert
 from jaxrl_dist.replay.reverb.errors import (
     ClosedError,
     DeadlineError,
+    RefusedError,
     ReverbError,
     UnavailableError,
+    defect_error,
 )
 from jaxrl_dist.replay.reverb.in_flight import (
     Chunk,
+    InFlight,
     InsertConfig,
     InsertMetrics,
     Item,
 )
 
 LOG = logging.getLogger(__name__)
+# Streams in a row that the server ends by itself, without taking anything.
+_FRUITLESS_STREAMS = 5
 
 
 class InsertStream:
@@ -37,10 +42,9 @@ class InsertStream:
         self.lock = threading.Lock()  # guards the chunks of this stream's writer, too
         self._work = threading.Condition(self.lock)
         self._room = threading.Condition(self.lock)
-        self._unsent: collections.deque[Item] = collections.deque()
-        self._sent: dict[int, Item] = {}
+        self._items = InFlight(config)
         self._kept: list[Chunk] = []  # what the server holds for this stream
-        self._bytes = 0
+        self._fruitless = 0
         self._counts: collections.Counter[str] = collections.Counter()
         self._blocked_seconds = 0.0
         self._stream = 0
@@ -63,16 +67,15 @@ class InsertStream:
         deadline = time.monotonic() + timeout_seconds
         with self.lock:
             self._counts["created"] += len(items)
-            for index, item in enumerate(items):
-                while not self._has_room():
-                    self._check()
-                    if self._config.when_full == "drop":
-                        self._counts["dropped"] += len(items) - index
-                        return
-                    self._wait_for_room(deadline, items[index:])
-                self._take(item)
+            taken = 0
+            while (taken := self._items.take(items, taken)) < len(items):
+                self._check()
+                if self._config.when_full == "drop":
+                    self._counts["dropped"] += len(items) - taken
+                    return
+                self._wait_for_room(deadline, len(items) - taken)
             self._check()
-            if self._idle or len(self._unsent) >= self._config.items_per_message:
+            if self._idle or len(self._items.unsent) >= self._config.items_per_message:
                 self._work.notify()
 
     def flush(self, timeout_seconds: float) -> None:
@@ -87,13 +90,13 @@ class InsertStream:
             self._flushing += 1
             self._work.notify()
             try:
-                while self._unsent or self._sent:
+                while self._items:
                     self._check()
                     left = deadline - time.monotonic()
                     if left <= 0:
-                        count = len(self._unsent) + len(self._sent)
                         raise DeadlineError(
-                            f"{count} items unconfirmed after {timeout_seconds} s"
+                            f"{len(self._items)} items unconfirmed after "
+                            f"{timeout_seconds} s"
                         )
                     self._room.wait(left)
                 self._check()
@@ -114,8 +117,8 @@ class InsertStream:
                 items_confirmed=self._counts["confirmed"],
                 items_dropped=self._counts["dropped"],
                 items_resent=self._counts["resent"],
-                items_in_flight=len(self._unsent) + len(self._sent),
-                bytes_in_flight=self._bytes,
+                items_in_flight=len(self._items),
+                bytes_in_flight=self._items.num_bytes,
                 bytes_sent=self._counts["bytes"],
                 blocked_seconds=self._blocked_seconds,
                 reconnects=self._counts["reconnects"],
@@ -127,9 +130,7 @@ class InsertStream:
         with self.lock:
             self._stopped.set()
             self._error = self._error or ClosedError("the writer is closed")
-            self._counts["dropped"] += len(self._sent) + len(self._unsent)
-            self._sent.clear()
-            self._unsent.clear()
+            self._counts["dropped"] += self._items.clear()
             self._work.notify_all()
             self._room.notify_all()
             call = self._call
@@ -137,51 +138,29 @@ class InsertStream:
             call.cancel()
         self._thread.join(timeout=5.0)
 
-    def _has_room(self) -> bool:
-        count = len(self._unsent) + len(self._sent)
-        if count == 0:
-            return True
-        config = self._config
-        return (
-            count < config.max_in_flight_items
-            and self._bytes < config.max_in_flight_bytes
-        )
-
-    def _wait_for_room(self, deadline: float, waiting: Sequence[Item]) -> None:
+    def _wait_for_room(self, deadline: float, waiting: int) -> None:
         began = time.monotonic()
         if began >= deadline:
-            self._counts["dropped"] += len(waiting)
+            self._counts["dropped"] += waiting
             raise DeadlineError(
-                f"no room for {len(waiting)} items in time: "
-                f"{len(self._sent) + len(self._unsent)} are unconfirmed"
+                f"no room for {waiting} items in time: "
+                f"{len(self._items)} are unconfirmed"
             )
         self._work.notify()
         self._room.wait(deadline - began)
         self._blocked_seconds += time.monotonic() - began
 
-    def _take(self, item: Item) -> None:
-        for chunk in item.chunks:
-            if chunk.use == 0:
-                self._bytes += chunk.num_bytes
-            chunk.use += 1
-            chunk.unsent += 1
-        self._unsent.append(item)
-
-    def _release(self, item: Item) -> None:
-        for chunk in item.chunks:
-            chunk.use -= 1
-            if chunk.use == 0:
-                self._bytes -= chunk.num_bytes
-
     def _check(self) -> None:
         if self._error is not None:
-            raise type(self._error)(str(self._error))
+            raise type(self._error)(str(self._error)) from self._error.__cause__
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._run_once()
             except UnavailableError:
+                if self._stopped.is_set():
+                    return
                 with self.lock:
                     self._counts["reconnects"] += 1
                 # A pause even if the server answers at once: a stream that breaks
@@ -194,8 +173,7 @@ class InsertStream:
             except ReverbError as error:
                 self._fail(error)
             except Exception as error:  # a defect must not die with this thread
-                LOG.exception("a defect in a stream to %s", self._connection.address)
-                self._fail(ReverbError(f"{type(error).__name__}: {error}"))
+                self._fail(self._defect(error))
 
     def _fail(self, error: ReverbError) -> None:
         with self.lock:
@@ -203,6 +181,10 @@ class InsertStream:
             self._stopped.set()
             self._work.notify_all()
             self._room.notify_all()
+
+    def _defect(self, error: Exception) -> ReverbError:
+        LOG.exception("a defect in a stream to %s", self._connection.address)
+        return defect_error(error)
 
     def _run_once(self) -> None:
         with self.lock:
@@ -214,7 +196,7 @@ class InsertStream:
         try:
             for response in self._call:
                 self._confirm(parse(wire.InsertResponse, response).keys)
-            raise UnavailableError("the server ended the stream")
+            self._end_without_error()
         except grpc.RpcError as error:
             raise typed_error(error) from None
         finally:
@@ -222,22 +204,37 @@ class InsertStream:
                 self._stream += 1  # ends the generator of this stream's messages
                 self._work.notify_all()
 
+    def _end_without_error(self) -> None:
+        """After the server ended a stream: as it does with one that it cannot read.
+
+        Raises:
+            RefusedError: it did so with several streams, and takes nothing.
+            UnavailableError: it may take another.
+        """
+        self._fruitless += bool(self._items.sent)
+        if self._fruitless >= _FRUITLESS_STREAMS:
+            raise RefusedError(
+                f"{self._connection.address} ended {self._fruitless} streams in a row "
+                "without taking an item: what was sent is nothing that it can read"
+            )
+        raise UnavailableError("the server ended the stream")
+
     def _requeue(self) -> None:
-        lost = list(self._sent.values())
-        self._sent.clear()
         if self._config.unconfirmed == "drop":
-            for item in lost:
-                self._release(item)
-            self._counts["dropped"] += len(lost)
+            self._counts["dropped"] += self._items.drop_sent()
             self._room.notify_all()
-            return
-        self._counts["resent"] += len(lost)
-        self._unsent.extendleft(reversed(lost))
-        for item in lost:
-            for chunk in item.chunks:
-                chunk.unsent += 1
+        else:
+            self._counts["resent"] += self._items.send_again()
 
     def _messages(self, stream: int) -> Iterator[bytes]:
+        """What a stream sends. An error ends it here: gRPC would not say which."""
+        try:
+            yield from self._batches(stream)
+        except Exception as error:  # a defect, or a chunk that cannot be compressed
+            self._fail(self._defect(error))
+            self._call.cancel()
+
+    def _batches(self, stream: int) -> Iterator[bytes]:
         while True:
             with self.lock:
                 self._wait_for_work(stream)
@@ -252,26 +249,25 @@ class InsertStream:
         def over() -> bool:
             return stream != self._stream or self._stopped.is_set()
 
-        while not self._unsent and not over():
+        while not self._items.unsent and not over():
             self._idle = True
             self._work.wait()
             self._idle = False
         enough = self._config.items_per_message
         deadline = time.monotonic() + self._config.linger_seconds
-        while len(self._unsent) < enough and not self._flushing and not over():
+        waiting = self._items.unsent
+        while len(waiting) < enough and not self._flushing and not over():
             left = deadline - time.monotonic()
-            if left <= 0 or self._bytes >= self._config.bytes_per_message:
+            if left <= 0 or self._items.num_bytes >= self._config.bytes_per_message:
                 return
             self._work.wait(left)
 
     def _next_batch(self, stream: int) -> tuple[list[Chunk], list[bytes], list[bytes]]:
         chunks, items, num_bytes = [], [], 0
-        while self._unsent and len(items) < self._config.items_per_message:
-            item = self._unsent.popleft()
-            self._sent[item.key] = item
+        while self._items.unsent and len(items) < self._config.items_per_message:
+            item = self._items.send()
             items.append(item.encoded)
             for chunk in item.chunks:
-                chunk.unsent -= 1
                 if chunk.stream != stream:
                     chunk.stream = stream
                     num_bytes += chunk.num_bytes
@@ -289,9 +285,6 @@ class InsertStream:
 
     def _confirm(self, keys: Sequence[int]) -> None:
         with self.lock:
-            for key in keys:
-                item = self._sent.pop(key, None)
-                if item is not None:
-                    self._release(item)
-                    self._counts["confirmed"] += 1
+            self._counts["confirmed"] += self._items.confirm(keys)
+            self._fruitless = 0
             self._room.notify_all()

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl_dist.replay.reverb import wire
-from jaxrl_dist.replay.reverb.connection import Connection
+from jaxrl_dist.replay.reverb.connection import Connection, chosen_timeout
 from jaxrl_dist.replay.reverb.encoding import encode_mutation
 from jaxrl_dist.replay.reverb.errors import (
     ClosedError,
     DeadlineError,
     ReverbError,
     UnavailableError,
+    defect_error,
 )
 
 LOG = logging.getLogger(__name__)
@@ -117,10 +118,11 @@ class PriorityUpdater:
         """Waits until the server has all of them.
 
         Raises:
+            ValueError: the timeout is not above 0.
             DeadlineError: it has not, in time.
             ReverbError: some were refused, or the updater is closed.
         """
-        deadline = time.monotonic() + (timeout_seconds or self._timeout)
+        deadline = time.monotonic() + chosen_timeout(timeout_seconds, self._timeout)
         with self._change:
             self._check()
             while self._num_waiting or self._busy:
@@ -158,7 +160,7 @@ class PriorityUpdater:
 
     def _check(self) -> None:
         if self._error is not None:
-            raise type(self._error)(str(self._error))
+            raise type(self._error)(str(self._error)) from self._error.__cause__
 
     def _wait(self, deadline: float, problem: str) -> None:
         left = deadline - time.monotonic()
@@ -185,7 +187,7 @@ class PriorityUpdater:
                 self._fail(error)
             except Exception as error:  # a defect must not die with this thread
                 LOG.exception("a defect in updates to %s", self._connection.address)
-                self._fail(ReverbError(f"{type(error).__name__}: {error}"))
+                self._fail(defect_error(error))
 
     def _fail(self, error: ReverbError) -> None:
         with self._change:

@@ -19,6 +19,7 @@ from jaxrl_dist.replay.reverb.errors import (
     ProtocolError,
     ReverbError,
     UnavailableError,
+    defect_error,
 )
 from jaxrl_dist.replay.reverb.signature import Signature
 
@@ -174,12 +175,15 @@ class SampleStream:
             except ReverbError as error:
                 self._fail(error)
             except Exception as error:  # a defect must not die with this thread
-                LOG.exception("a defect in a stream to %s", self._connection.address)
-                self._fail(ReverbError(f"{type(error).__name__}: {error}"))
+                self._fail(self._defect(error))
 
     def _fail(self, error: ReverbError) -> None:
         self._stopped.set()
         self._ready.put((self, error))
+
+    def _defect(self, error: Exception) -> ReverbError:
+        LOG.exception("a defect in a stream to %s", self._connection.address)
+        return defect_error(error)
 
     def _run_once(self) -> None:
         over = self._over = threading.Event()
@@ -229,6 +233,14 @@ class SampleStream:
         self._connection.wait_for_server(self._stopped)
 
     def _requests(self, over: threading.Event) -> Iterator[bytes]:
+        """What a stream asks for. An error ends it here: gRPC would not say which."""
+        try:
+            yield from self._requests_for_room(over)
+        except Exception as error:  # a defect, or more items than a request can name
+            self._fail(self._defect(error))
+            self.cut()
+
+    def _requests_for_room(self, over: threading.Event) -> Iterator[bytes]:
         """Asks for what the learner has room for and this stream did not ask for."""
         asked = self._assembler.items
         milliseconds = max(1, round(1000 * self._config.request_seconds))

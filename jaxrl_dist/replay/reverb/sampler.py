@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl_dist.replay.reverb.batches import Batch, DrawInfo
-from jaxrl_dist.replay.reverb.connection import Connection
+from jaxrl_dist.replay.reverb.connection import Connection, chosen_timeout
 from jaxrl_dist.replay.reverb.errors import (
     ClosedError,
     DeadlineError,
@@ -96,6 +96,7 @@ class Sampler:
         """The next batch, as `Sample`: arrays [T, B, ...], weights and keys [B].
 
         Raises:
+            ValueError: the timeout is not above 0.
             DeadlineError: no batch in time: too few items, or a rate limiter waits.
             ReverbError: what was received cannot be decoded, or the sampler is closed.
         """
@@ -105,10 +106,12 @@ class Sampler:
         """The next batch, and what the server says about its items.
 
         Raises:
+            ValueError: the timeout is not above 0.
             DeadlineError: no batch in time: too few items, or a rate limiter waits.
             ReverbError: what was received cannot be decoded, or the sampler is closed.
         """
-        batch = self._take(timeout_seconds or self._config.timeout_seconds)
+        timeout = chosen_timeout(timeout_seconds, self._config.timeout_seconds)
+        batch = self._take(timeout)
         weight = importance_weights(batch.info, self.importance_exponent)
         trajectory = self.signature.unflatten(batch.columns)
         return Sample(trajectory, weight, batch.info.key), batch.info  # pyright: ignore[reportArgumentType] - numpy until the learner moves them
@@ -183,7 +186,7 @@ class Sampler:
         """Waits for a stream to hand something over; queue.Empty after the deadline."""
         while True:
             if self._error is not None:
-                raise type(self._error)(str(self._error))
+                raise type(self._error)(str(self._error)) from self._error.__cause__
             if self._stopped.is_set():
                 raise ClosedError("the sampler is closed")
             left = deadline - time.monotonic()

@@ -74,7 +74,8 @@ class Server:
 
     Attributes:
         tables: what it holds.
-        events: what it said about itself, such as checkpoints it fell back from.
+        events: what it said about itself, such as checkpoints it fell back from, from
+            its start to its end; the last 1,000.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Server:
         """
         check_names(tables)
         self.tables = tuple(tables)
-        self.events: list[dict[str, Any]] = []
+        self.events: collections.deque[dict[str, Any]] = collections.deque(maxlen=1000)
         self._config = config
         self._log = log
         self._port = config.port
@@ -137,7 +138,13 @@ class Server:
         self._process = process
         assert process.stdin and process.stdout and process.stderr
         events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._follow(process.stdout, lambda line: events.put(json.loads(line)))
+
+        def take_event(line: str) -> None:
+            event = json.loads(line)
+            self.events.append(event)
+            events.put(event)
+
+        self._follow(process.stdout, take_event)
         self._follow(process.stderr, self._take_log_line)
         try:
             process.stdin.write(json.dumps(self._settings()) + "\n")
@@ -222,7 +229,10 @@ class Server:
         def follow() -> None:
             with pipe:
                 for line in pipe:
-                    take(line)
+                    try:
+                        take(line)
+                    except Exception:  # who reads no more blocks who writes
+                        LOG.exception("cannot take %r from the server", line)
 
         threading.Thread(target=follow, daemon=True).start()
 
@@ -248,7 +258,6 @@ class Server:
                         f"the Reverb server does not start: {self._tail()}"
                     ) from None
                 continue
-            self.events.append(event)
             if event["event"] == "failed":
                 raise ServerError(f"the Reverb server failed: {event['message']}")
             if event["event"] == "serving":

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxrl_dist.replay.reverb.chunking import Chunker, WriterConfig
-from jaxrl_dist.replay.reverb.connection import Connection
+from jaxrl_dist.replay.reverb.connection import Connection, chosen_timeout
 from jaxrl_dist.replay.reverb.encoding import ItemEncoder
 from jaxrl_dist.replay.reverb.errors import SignatureError, TableError
 from jaxrl_dist.replay.reverb.in_flight import InsertMetrics, Item
@@ -110,13 +110,13 @@ class Writer:
         stretches, slices = self._chunker.last(num_rows)
         keys = self._keys.draw(len(chosen))
         items = []
-        for (key, encoded_key), priority, environment in zip(
-            keys, encoded_priorities, chosen, strict=True
+        by_stretch = ([stretch[each] for each in chosen] for stretch in stretches)
+        for (key, encoded_key), priority, *chunks in zip(
+            keys, encoded_priorities, *by_stretch, strict=True
         ):
-            chunks = tuple(stretch[environment] for stretch in stretches)
             chunk_keys = [chunk.key for chunk in chunks]
             encoded = encoder.encode(encoded_key, priority, slices, chunk_keys)
-            items.append(Item(key, encoded, chunks))
+            items.append(Item(key, encoded, tuple(chunks)))
         self._waiting += items
         if not self._chunker.is_open:
             self._hand_over()
@@ -126,11 +126,13 @@ class Writer:
         """Waits until every item is in its table; closes chunks that are not full.
 
         Raises:
+            ValueError: the timeout is not above 0.
             DeadlineError: some are not confirmed in time.
             ReverbError: some were refused, or the writer is closed.
         """
+        timeout = chosen_timeout(timeout_seconds, self._config.timeout_seconds)
         self._close_chunks()
-        self._stream.flush(timeout_seconds or self._config.timeout_seconds)
+        self._stream.flush(timeout)
 
     def forget_rows(self) -> None:
         """Starts anew: no later item will reach back to the rows so far."""
@@ -151,13 +153,15 @@ class Writer:
         """Flushes, then ends the stream; twice is once.
 
         Raises:
+            ValueError: the timeout is not above 0; nothing was done.
             DeadlineError: some items were not confirmed in time, and are dropped.
             ReverbError: some were refused.
         """
+        timeout = chosen_timeout(timeout_seconds, self._config.timeout_seconds)
         if self._closed:
             return
         try:
-            self.flush(timeout_seconds)
+            self.flush(timeout)
         finally:
             self.cancel()
 

@@ -1,6 +1,7 @@
 """Deadlines against servers that hang, and encryption through a proxy."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import socket
 import ssl
@@ -8,6 +9,7 @@ import threading
 import time
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import trustme
@@ -53,6 +55,69 @@ def test_a_closed_client_says_so(call, mute):
     client.close()
     with pytest.raises(reverb.ClosedError):
         CALLS[call](client)
+
+
+@pytest.fixture
+def refusing():
+    """A gRPC server that refuses every call, under the code for any other error."""
+
+    class Refusal(grpc.GenericRpcHandler):
+        def service(self, handler_call_details):
+            def refuse(request, context):
+                context.abort(grpc.StatusCode.UNKNOWN, "quota exceeded")
+
+            return grpc.unary_unary_rpc_method_handler(refuse)
+
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((Refusal(),))
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    yield f"localhost:{port}"
+    server.stop(None).wait()
+
+
+def test_a_refusal_of_unknown_kind_is_told_in_its_own_words_and_at_once(refusing):
+    with reverb.Client(refusing) as client:
+        began = time.monotonic()
+        for call in (client.server_info, lambda: client.wait_until_serving(20)):
+            with pytest.raises(
+                reverb.RefusedError, match=r"quota exceeded \(UNKNOWN\)"
+            ):
+                call()
+        assert time.monotonic() - began < 5
+
+
+def test_no_time_at_all_is_no_timeout(mute):
+    """In particular it does not mean the default."""
+    with reverb.Client(mute) as client:
+        for call in (
+            lambda: client.server_info(0),
+            lambda: client.wait_until_serving(0),
+            lambda: client.reset("t", 0),
+            lambda: client.checkpoint(0),
+            lambda: client.mutate_priorities("t", timeout_seconds=0),
+            lambda: client.priority_updater("t", timeout_seconds=0),
+            lambda: client.priority_updater("t").flush(0),
+        ):
+            with pytest.raises(ValueError, match="timeout_seconds must be above 0"):
+                call()
+
+
+@pytest.mark.reverb
+def test_no_time_at_all_is_no_timeout_of_a_writer_or_sampler(client, empty):
+    table = empty("numbers")
+    with client.writer({"x": np.int64(0)}) as writer:
+        writer.append({"x": np.array([7])})
+        writer.create_items(table, 1)
+        for call in (writer.flush, writer.close):
+            with pytest.raises(ValueError, match="timeout_seconds must be above 0"):
+                call(0)
+        writer.flush(10)
+    with client.sampler(table, reverb.SamplerConfig(1)) as sampler:
+        for call in (sampler.next, sampler.draw):
+            with pytest.raises(ValueError, match="timeout_seconds must be above 0"):
+                call(0)
+        assert sampler.next(10).trajectory["x"].tolist() == [[7]]
 
 
 def test_wrong_settings_are_named():

@@ -49,8 +49,8 @@ def make_response(num_rows, item_rows, num_items=3, delta_encoded=False):
                 content.tobytes(),
                 rewards[begin : begin + length].tobytes(),
             ]
-            _, pieces = encoder.encode(key, (episode, begin, length), columns)
-            entry.data.add().MergeFromString(b"".join(map(bytes, pieces)))
+            chunk = encoder.encode(key, (episode, begin, length), columns)
+            entry.data.add().MergeFromString(chunk)
             encoded_keys.append(key)
             slices.append((0, length))
             left -= length

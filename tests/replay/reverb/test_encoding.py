@@ -76,6 +76,19 @@ def test_an_insert_is_read_back():
     ] == [(chunk_key, 1, 2, 0), (chunk_key, 1, 2, 1)]
 
 
+@pytest.mark.parametrize("size", [0, 1, 14, 59, 60, 61, 300])
+def test_content_of_any_size_is_read_back(size):
+    """Short content is stored as it is, by a few bytes that are written by hand."""
+    column = bytes(range(size % 256)) * (1 + size // 256)
+    column = column[:size].ljust(size, b"x")
+    encoder = ChunkEncoder([ColumnSpec((size,), np.dtype(np.uint8))], False)
+    (_, key), (_, episode) = Keys().draw(2)
+    chunk = wire.Chunk.FromString(encoder.encode(key, (episode, 0, 1), [column]))
+    (tensor,) = chunk.data.tensors
+    assert bytes(cramjam.snappy.decompress_raw(tensor.tensor_content)) == column
+    assert chunk.data_uncompressed_size == size
+
+
 def test_deltas_wrap_around():
     rows = np.array([[250, 5], [3, 4], [255, 0]], np.uint8)
     assert delta_encode(rows, axis=0).tolist() == [[250, 5], [9, 255], [252, 252]]

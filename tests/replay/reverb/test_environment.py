@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -78,6 +79,35 @@ def test_without_network_it_says_what_cannot_be_installed(tmp_path):
     done = run_python(module, **offline)
     assert done.returncode == 1
     assert "missing: the server's environment is not installed yet" in done.stdout
+
+
+@pytest.fixture
+def slow_install(tmp_path, monkeypatch):
+    """An installation that says one thing and then takes a minute; its process id."""
+    program = tmp_path / "uv"
+    program.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/pid\necho resolving >&2\nexec sleep 60\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(environment, "find_uv", lambda: str(program))
+    monkeypatch.setattr(environment, "_HEARTBEAT_SECONDS", 0.2)
+    return lambda: int((tmp_path / "pid").read_text())
+
+
+@pytest.mark.parametrize("word", ["resolving", "still installing"])
+def test_an_installation_ends_with_the_error_of_whom_it_reports_to(word, slow_install):
+    """Said by uv, or by the heart-beat, which is another thread."""
+
+    def report(line):
+        if word in line:
+            raise BrokenPipeError("nobody reads")
+
+    began = time.monotonic()
+    with pytest.raises(BrokenPipeError, match="nobody reads"):
+        environment._install(report)
+    assert time.monotonic() - began < 10
+    with pytest.raises(ProcessLookupError):
+        os.kill(slow_install(), 0)
 
 
 def test_this_python_does_not_leak_into_the_server():

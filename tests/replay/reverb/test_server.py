@@ -170,6 +170,7 @@ def test_sigterm_makes_a_checkpoint_and_periods_do(tmp_path):
         insert(client, [1, 2])
     server.terminate()
     assert server.wait(20) == 0
+    wait_until(lambda: server.events[-1]["event"] == "stopped")
     server.stop()
     with reverb.Server([TABLE], config) as server:
         assert size(server) == 2

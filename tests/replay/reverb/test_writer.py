@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from jaxrl_dist.replay import reverb
+from jaxrl_dist.replay.reverb import insert_stream
+from jaxrl_dist.replay.reverb.in_flight import Item
 
 pytestmark = pytest.mark.reverb
 ROW = {"x": np.int64(0)}
@@ -168,6 +170,40 @@ def test_a_table_that_vanished_is_a_typed_error_at_the_next_call(client, empty):
         writer.cancel()
 
 
+def test_what_no_message_can_be_made_of_is_told_to_the_caller(
+    client, empty, monkeypatch
+):
+    """Within gRPC it would be an unknown error, upon which a stream is opened anew."""
+
+    def fail(*_):
+        raise MemoryError("no room for a message")
+
+    with client.writer(ROW) as writer:
+        fill(writer, 1, empty("numbers"))
+        writer.flush(10)
+        monkeypatch.setattr(insert_stream, "encode_insert", fail)
+        fill(writer, 1, "numbers")
+        began = time.monotonic()
+        with pytest.raises(reverb.ReverbError, match="no room for a message") as raised:
+            writer.flush(20)
+        assert isinstance(raised.value.__cause__, MemoryError)
+        assert time.monotonic() - began < 5
+        with pytest.raises(reverb.ReverbError, match="no room for a message"):
+            fill(writer, 1, "numbers")
+        assert writer.metrics().reconnects == 0
+        writer.cancel()
+
+
+def test_what_the_server_cannot_read_is_not_sent_for_ever(client):
+    """It ends a stream of such bytes without an error."""
+    with client.writer(ROW) as writer:
+        nonsense = Item(key=1, encoded=b"\xff\xff\xff", chunks=())
+        writer._stream.offer([nonsense], timeout_seconds=1.0)
+        with pytest.raises(reverb.RefusedError, match="5 streams in a row"):
+            writer.flush(20)
+        writer.cancel()
+
+
 @pytest.fixture
 def lost():
     """A server that was there when the writer began, and is gone for good."""
@@ -177,10 +213,10 @@ def lost():
         client.close()
 
 
-def fill(writer, count):
+def fill(writer, count, table="t"):
     for number in range(count):
         writer.append({"x": np.array([number])})
-        writer.create_items("t", 1)
+        writer.create_items(table, 1)
 
 
 def test_without_server_a_writer_blocks_or_drops(lost):

@@ -1,0 +1,59 @@
+"""Rainbow on MinAtar's Breakout, or another of its games, by the original protocol.
+
+Sticky actions with probability 0.1, all six actions, no limit of steps.
+
+Target: a mean return of 11.3 within 10 million environment steps: what Obando-Ceron and
+Castro 2021 (arXiv:2011.14826) show in their figures. Measured: RESULTS.md.
+
+    python -m experiments.breakout_rainbow
+    python -m experiments.breakout_rainbow --environment.name Asterix-MinAtar
+    python -m experiments.breakout_rainbow --environment.original-minatar False
+"""
+
+from jaxrl_dist import cli
+from jaxrl_dist.agents.c51 import Support
+from jaxrl_dist.agents.exploration import ExplorationConfig
+from jaxrl_dist.agents.optimizers import OptimizerConfig
+from jaxrl_dist.agents.rainbow import RainbowConfig
+from jaxrl_dist.agents.value import ValueConfig
+from jaxrl_dist.environments.build import EnvironmentConfig
+from jaxrl_dist.experiment import Budget, Experiment
+from jaxrl_dist.networks.action_values import QNetworkConfig
+from jaxrl_dist.replay.sequences import ReplayConfig
+from jaxrl_dist.training.on_device import OnDeviceConfig
+
+
+def experiment() -> Experiment:
+    """Describes the run; nothing is built and no device touched until it starts."""
+    return Experiment(
+        environment=EnvironmentConfig(
+            "Breakout-MinAtar", num_envs=32, original_minatar=True
+        ),
+        agent=RainbowConfig(
+            learner=ValueConfig(
+                optimizer=OptimizerConfig(
+                    learning_rate=2.5e-4, anneal=False, max_gradient_norm=10.0
+                ),
+                double=True,
+                n_step=3,
+                exploration=ExplorationConfig(epsilon_initial=0.0, epsilon_final=0.0),
+                target_period_updates=250,
+            ),
+            support=Support(num_atoms=51, v_min=0.0, v_max=50.0),
+        ),
+        network=QNetworkConfig(head_hidden=(128,), dueling=True, noisy=True),
+        replay=ReplayConfig(
+            capacity=100_000,
+            batch_size=128,
+            warmup_steps=5_000,
+            updates_per_step=0.03125,
+            prioritized=True,
+        ),
+        runtime=OnDeviceConfig(rollout_steps=2),
+        budget=Budget(total_steps=10_000_000),
+        threshold=11.3,
+    )
+
+
+if __name__ == "__main__":
+    cli.main(experiment())
