@@ -116,6 +116,9 @@ def learn_from_replay(
         Store, agent, sums of metrics over the updates, and the number of updates.
     """
     store = setting.replay.add(store, jax.tree.map(lambda x: x[:-1], rows))
+    # The barrier keeps XLA from adding once more where rows are read, in another shape:
+    # with one environment it did, and copied the whole store for it at each step.
+    store = jax.lax.optimization_barrier(store)
     ready = rollout_index >= setting.warmup_rollouts
     num_updates = jnp.where(ready, setting.updates_per_rollout, 0)
     first, last = setting.beta

@@ -66,7 +66,7 @@ def learnt_values(name: str, terminates: bool) -> tuple[np.ndarray, int]:
     key = jax.random.key(0)
     state = on_device.init(setting, setting.agent.init(key), key)
     train = jax.jit(functools.partial(on_device.train, setting))
-    state, report = train(state, jnp.int32(UPDATES))
+    state, report = train(state, jnp.int32(0), jnp.int32(UPDATES))
     assert report.finite
     network = ActorCriticConfig(hidden=()).build(setting.environment.spec)
     every, is_first = jnp.eye(LENGTH + 1), jnp.zeros(LENGTH + 1, bool)

@@ -1,6 +1,7 @@
 """Runs that learn from replay: when updates come, how many, and what they draw."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,14 @@ import pytest
 
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.value import ValueConfig
+from jaxrl_dist.distribution import devices
+from jaxrl_dist.environments.build import EnvironmentConfig
+from jaxrl_dist.experiment import Experiment, build_run, plan
+from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.replay.sequences import ReplayConfig
 from jaxrl_dist.training import reporting
 from jaxrl_dist.training.from_replay import updates_per_rollout
-from jaxrl_dist.training.on_device import make_on_device
+from jaxrl_dist.training.on_device import OnDeviceConfig, make_on_device
 from tests.environments.wandering import wandering
 from tests.training.runs import assert_close, make_setting
 
@@ -103,3 +108,23 @@ def test_a_ratio_that_makes_no_whole_updates_is_refused(per_step, steps, near):
     config = dataclasses.replace(REPLAY, updates_per_step=per_step)
     with pytest.raises(ValueError, match=f"^updates_per_step is .*; {near} would do"):
         updates_per_rollout(config, steps)
+
+
+@pytest.mark.parametrize("num_envs", [1, 4])
+def test_a_step_and_its_update_do_not_copy_the_store(num_envs):
+    number = np.int32(0)
+    experiment = Experiment(
+        environment=EnvironmentConfig("Breakout-MinAtar", num_envs=num_envs),
+        agent=DQNConfig(),
+        network=QNetworkConfig(torso="mlp", hidden=(8,)),
+        replay=ReplayConfig(
+            capacity=num_envs * 1_237, batch_size=8, updates_per_step=1.0
+        ),
+        runtime=OnDeviceConfig(rollout_steps=1, num_devices=1),
+    )
+    run = build_run(experiment, plan(experiment))
+    like = jax.eval_shape(lambda: run.init(0))
+    program = devices.trace(run.train, like, number, number)()
+    store = rf"= u32\[(\d+,)*({num_envs},1237|{num_envs * 1_237}),\d+\]\S* "
+    assert re.search(store, program.as_text())
+    assert not re.search(store + r"copy\(", program.as_text())

@@ -102,7 +102,8 @@ class Recording:
     def run(self, num_updates: int) -> "Recording":
         """Goes on for some updates."""
         for _ in range(num_updates):
-            state, metrics, sums = self.one_update(self.states[-1])
+            done = jnp.int32(len(self.rows))
+            state, (metrics, _, sums) = self.one_update(self.states[-1], done)
             self.states.append(state)
             self.rows.append(metrics["rows"])
             self.num_steps += int(sums.num_steps)
