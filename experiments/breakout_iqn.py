@@ -7,7 +7,7 @@ Castro 2021 (arXiv:2011.14826) show in their figures. Measured: RESULTS.md.
 
     python -m experiments.breakout_iqn
     python -m experiments.breakout_iqn --environment.name Asterix-MinAtar
-    python -m experiments.breakout_iqn --environment.original-minatar False
+    python -m experiments.breakout_iqn --environment.no-original-minatar
 """
 
 from jaxrl_dist import cli

@@ -7,7 +7,7 @@ Castro 2021 (arXiv:2011.14826) show in their figures. Measured: RESULTS.md.
 
     python -m experiments.breakout_qr_dqn
     python -m experiments.breakout_qr_dqn --environment.name Asterix-MinAtar
-    python -m experiments.breakout_qr_dqn --environment.original-minatar False
+    python -m experiments.breakout_qr_dqn --environment.no-original-minatar
 """
 
 from jaxrl_dist import cli

@@ -79,3 +79,32 @@ def test_a_parameter_that_an_own_environment_lacks_is_named():
     config = EnvironmentConfig(OWN, parameters={"lenght": 3})
     with pytest.raises(ValueError, match="unexpected keyword argument 'lenght'"):
         config.build()
+
+
+def test_the_original_protocol_of_minatar_is_its_parts():
+    config = EnvironmentConfig("Breakout-MinAtar", original_minatar=True)
+    assert config.build().spec.action == DiscreteSpec(6)
+    parts = EnvironmentConfig(
+        "Breakout-MinAtar",
+        parameters={"max_steps_in_episode": 10**9},
+        minimal_actions=False,
+        sticky_action_probability=0.1,
+    )
+    got, _ = random_rows(config.build(), 40, 3)
+    wanted, _ = random_rows(parts.build(), 40, 3)
+    assert (got.observation == wanted.observation).all()
+    assert (got.reward == wanted.reward).all() and got.is_last.any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "CartPole-v1"}, "original_minatar: CartPole-v1 is not a MinAtar"),
+        ({"sticky_action_probability": 0.2}, "original_minatar decides max_steps"),
+        ({"parameters": {"max_steps_in_episode": 9}}, "original_minatar decides max"),
+    ],
+)
+def test_what_contradicts_the_original_protocol_is_refused(settings, message):
+    settings = {"name": "Breakout-MinAtar", "original_minatar": True} | settings
+    with pytest.raises(ValueError, match=message):
+        EnvironmentConfig(**settings).build()
