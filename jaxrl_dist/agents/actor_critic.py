@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrl_dist.agents.base import average_over
-from jaxrl_dist.networks.build import ActorCritic
+from jaxrl_dist.networks.actor_critic import ActorCritic
 from jaxrl_dist.types import (
     Agent,
     ArrayTree,

@@ -23,7 +23,7 @@ from jaxrl_dist.agents.base import average_over, mask_weights, normalise, transi
 from jaxrl_dist.agents.minibatches import learn_from_minibatches, minibatch_order
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.checks import check_above, check_at_least, check_in_range
-from jaxrl_dist.networks.build import ActorCritic
+from jaxrl_dist.networks.actor_critic import ActorCritic
 from jaxrl_dist.types import Agent, ArrayTree, Params, Trajectory, UpdateInfo
 
 
