@@ -159,13 +159,37 @@ def make_act(ladder: float, q_values: Callable, axis_name: str | None) -> Callab
     ) -> tuple[ArrayTree, jax.Array, ArrayTree]:
         drawn = None if noise is None else noise.network
         values = q_values(acting.params, time_step.observation, drawn)
-        if noise is None:
-            return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
-        epsilon = jnp.full(noise.explore.shape, acting.epsilon)
-        if ladder:
-            epsilon = epsilon ** ladder_exponents(
-                ladder, len(epsilon), axis_name, acting.place
-            )
-        return memory, epsilon_greedy(values, epsilon, noise.explore), ()
+        action = choose(acting, values, noise, ladder=ladder, axis_name=axis_name)
+        return memory, action, ()
 
     return act
+
+
+def choose(
+    acting: Acting,
+    q_values: jax.Array,
+    noise: Chance | None,
+    *,
+    ladder: float,
+    axis_name: str | None,
+) -> jax.Array:
+    """Chooses actions, epsilon-greedily.
+
+    Args:
+        acting: what the share of random actions is.
+        q_values: [B, A] reward units.
+        noise: of `make_draw`; None for the best actions.
+        ladder: of `ExplorationConfig`.
+        axis_name: device axis over which all environments are spread; None for one.
+
+    Returns:
+        [B] int32.
+    """
+    if noise is None:
+        return jnp.argmax(q_values, axis=-1).astype(jnp.int32)
+    epsilon = jnp.full(noise.explore.shape, acting.epsilon)
+    if ladder:
+        epsilon = epsilon ** ladder_exponents(
+            ladder, len(epsilon), axis_name, acting.place
+        )
+    return epsilon_greedy(q_values, epsilon, noise.explore)
