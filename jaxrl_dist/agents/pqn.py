@@ -22,7 +22,8 @@ from jaxrl_dist.agents.flat import Flat, layout_of
 from jaxrl_dist.agents.minibatches import learn_from_minibatches, minibatch_order
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.checks import check_at_least, check_in_range
-from jaxrl_dist.networks.action_values import MakeQNetwork, QNetwork
+from jaxrl_dist.networks.action_values import MakeQNetwork
+from jaxrl_dist.networks.q_network import QNetwork
 from jaxrl_dist.types import (
     Agent,
     ArrayTree,
