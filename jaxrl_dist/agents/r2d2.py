@@ -113,6 +113,12 @@ class R2D2Config:
         if self.huber_delta is not None:
             check_above(0, huber_delta=self.huber_delta)
         check_in_range(0, 1, priority_eta=self.priority_eta)
+        lasting = self.learner.exploration.random_action_steps
+        if lasting != 1:
+            raise ValueError(
+                "learner.exploration.random_action_steps must be 1 for R2D2, whose "
+                f"memory is that of its network, got {lasting}"
+            )
 
     @property
     def gamma(self) -> float:
