@@ -9,7 +9,6 @@ parallel in time.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -18,7 +17,12 @@ import jax.numpy as jnp
 
 from jaxrl_dist.checks import check_at_least, check_rank, check_shape
 from jaxrl_dist.networks.dense import Dense
-from jaxrl_dist.types import ArrayTree
+from jaxrl_dist.networks.through_time import (
+    Gates,
+    linear_recurrence,
+    read_rows,
+    split_gates,
+)
 
 CoreKind = Literal["none", "lstm", "gru", "min_gru"]
 INPUT_INIT = nn.initializers.lecun_normal()
@@ -67,9 +71,10 @@ class LSTM(nn.Module):
             Memory after the last row, and outputs [T, B, H].
         """
         _check_rows(inputs, is_first)
-        gates = Dense(4 * self.size, kernel_init=INPUT_INIT, bias_init=_forget_bias)
+        layer = Dense(4 * self.size, kernel_init=INPUT_INIT, bias_init=_forget_bias)
         kernel = self.param("recurrent", _orthogonal_gates, (self.size, 4 * self.size))
-        return _read_rows(_lstm_cell, kernel, memory, gates(inputs), is_first)
+        gates = split_gates(layer(inputs), 4)
+        return read_rows(_lstm_cell, kernel, memory, gates, is_first)
 
 
 class GRUMemory(NamedTuple):
@@ -101,9 +106,10 @@ class GRU(nn.Module):
     ) -> tuple[GRUMemory, jax.Array]:
         """Reads rows; arguments and results as for `LSTM`."""
         _check_rows(inputs, is_first)
-        gates = Dense(3 * self.size, kernel_init=INPUT_INIT)(inputs)
+        layer = Dense(3 * self.size, kernel_init=INPUT_INIT)
         kernel = self.param("recurrent", _orthogonal_gates, (self.size, 3 * self.size))
-        return _read_rows(_gru_cell, kernel, memory, gates, is_first)
+        gates = split_gates(layer(inputs), 3)
+        return read_rows(_gru_cell, kernel, memory, gates, is_first)
 
 
 class MinGRU(nn.Module):
@@ -140,7 +146,7 @@ class MinGRU(nn.Module):
         # A factor of exactly 0 forgets exactly, also in the gradient.
         kept = jnp.where(is_first[..., None], 0.0, nn.sigmoid(-update))
         added = nn.sigmoid(update) * candidate
-        outputs = _linear_recurrence(kept, added, memory)
+        outputs = linear_recurrence(kept, added, memory)
         return outputs[-1], outputs
 
 
@@ -177,76 +183,20 @@ def _check_rows(inputs: jax.Array, is_first: jax.Array) -> None:
     check_shape(inputs.shape[:2], is_first=is_first)
 
 
-def _read_rows(
-    cell: Callable,
-    kernel: jax.Array,
-    memory: Any,
-    projected: jax.Array,
-    is_first: jax.Array,
-) -> tuple[Any, jax.Array]:
-    """Reads rows [T, B, G] that are inputs times weights; a single one without a loop.
-
-    Args:
-        cell: (memory [B, H], projected [B, G], hidden times kernel [B, G]) to the
-            memory after the row.
-        kernel: [H, G] of the recurrent product.
-        memory: [B, H] before the first row; `hidden` is also the output.
-        projected: [T, B, G].
-        is_first: [T, B] bool.
-    """
-
-    def one_row(memory: Any, row: tuple) -> tuple[Any, jax.Array]:
-        projected, is_first = row
-        memory = reset(memory, is_first)
-        memory = cell(memory, projected, memory.hidden @ kernel)
-        return memory, memory.hidden
-
-    if len(projected) == 1:
-        memory, output = one_row(memory, (projected[0], is_first[0]))
-        return memory, output[None]
-    return jax.lax.scan(one_row, memory, (projected, is_first))
-
-
-def reset(memory: ArrayTree, is_first: jax.Array) -> ArrayTree:
-    """Memory [B, ...] with zeros, the initial memory, where is_first [B]."""
-    return jax.tree.map(lambda x: jnp.where(is_first[:, None], 0.0, x), memory)
-
-
-def _lstm_cell(
-    memory: LSTMMemory, projected: jax.Array, recurrent: jax.Array
-) -> LSTMMemory:
-    """One row [B, 4 H] of an LSTM: gates in the order input, forget, output, new."""
-    *gates, new = jnp.split(projected + recurrent, 4, axis=-1)
+def _lstm_cell(memory: LSTMMemory, projected: Gates, recurrent: Gates) -> LSTMMemory:
+    """One row of an LSTM: gates in the order input, forget, output, new."""
+    *gates, new = (x + y for x, y in zip(projected, recurrent, strict=True))
     input_gate, forget_gate, output_gate = map(nn.sigmoid, gates)
     cell = forget_gate * memory.cell + input_gate * jnp.tanh(new)
     return LSTMMemory(output_gate * jnp.tanh(cell), cell)
 
 
-def _gru_cell(
-    memory: GRUMemory, projected: jax.Array, recurrent: jax.Array
-) -> GRUMemory:
-    """One row [B, 3 H] of a GRU: reset gate, update gate, new."""
-    size = memory.hidden.shape[-1]
-    gates = nn.sigmoid(projected[:, : 2 * size] + recurrent[:, : 2 * size])
-    reset_gate, update_gate = jnp.split(gates, 2, axis=-1)
-    new = jnp.tanh(projected[:, 2 * size :] + reset_gate * recurrent[:, 2 * size :])
+def _gru_cell(memory: GRUMemory, projected: Gates, recurrent: Gates) -> GRUMemory:
+    """One row of a GRU: reset gate, update gate, new."""
+    reset_gate = nn.sigmoid(projected[0] + recurrent[0])
+    update_gate = nn.sigmoid(projected[1] + recurrent[1])
+    new = jnp.tanh(projected[2] + reset_gate * recurrent[2])
     return GRUMemory(new + update_gate * (memory.hidden - new))
-
-
-def _linear_recurrence(
-    factors: jax.Array, terms: jax.Array, initial: jax.Array
-) -> jax.Array:
-    """Computes h_t = factors_t h_{t-1} + terms_t, [T, B, H], from h_0 [B, H] on."""
-    terms = terms.at[0].add(factors[0] * initial)
-    if len(terms) == 1:
-        return terms
-
-    def join(early: tuple, late: tuple) -> tuple[jax.Array, jax.Array]:
-        (factor, term), (late_factor, late_term) = early, late
-        return factor * late_factor, late_factor * term + late_term
-
-    _, values = jax.lax.associative_scan(join, (factors, terms))
-    return values
 
 
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
