@@ -6,7 +6,7 @@ import pathlib
 import jaxrl_dist
 
 ROWS = (
-    {"types", "checks"},
+    {"types", "checks", "processes"},
     {"configuration"},
     {
         "losses",
@@ -25,7 +25,10 @@ ROWS = (
     {"training"},
     {"experiment"},
     {"saved_runs", "listing"},
-    {"runs"},
+    {"actor_runs"},
+    {"runs", "parts"},
+    {"learner_process"},
+    {"worker"},
     {"cli"},
     {"__main__"},
 )
