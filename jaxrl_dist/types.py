@@ -97,3 +97,9 @@ class Agent(NamedTuple):
     distribution: Callable | None = None  # (params as `act` takes them, observation
     # [B, ...]) to returns of each action and their probabilities, [B, A, N] each; None
     # of an agent that learns no distribution
+    initial_priorities: Callable | None = None  # (params as `act` takes them,
+    # Trajectory [sequence_length, B, ...], key) to [B], the priorities that `update`
+    # would give with these parameters as its target; None where the actor cannot tell
+    placed: Callable | None = None  # (params as `act` takes them, number of an actor's
+    # first environment, number of all actors' environments) to params with which the
+    # actor explores in its own way; None if all explore alike

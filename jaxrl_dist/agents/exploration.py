@@ -67,7 +67,7 @@ def epsilon_at(config: ExplorationConfig, progress: jax.Array) -> jax.Array:
 
 
 def ladder_exponents(
-    ladder: float, batch_size: int, axis_name: str | None
+    ladder: float, batch_size: int, axis_name: str | None, place: ArrayTree = ()
 ) -> jax.Array:
     """What each environment raises epsilon to, [B], from 1 to 1 + ladder.
 
@@ -75,13 +75,16 @@ def ladder_exponents(
         ladder: of `ExplorationConfig`.
         batch_size: B, environments of this device.
         axis_name: device axis over which all environments are spread; None for one.
+        place: of `Acting`.
     """
     number, first = batch_size, 0
-    if axis_name is not None:
+    if place != ():
+        first, number = place
+    elif axis_name is not None:
         number = batch_size * jax.lax.axis_size(axis_name)
         first = batch_size * jax.lax.axis_index(axis_name)
     rungs = jnp.arange(batch_size) + first
-    return 1.0 + ladder * rungs / max(1, number - 1)
+    return 1.0 + ladder * rungs / jnp.maximum(1, number - 1)
 
 
 def epsilon_greedy(
@@ -110,6 +113,13 @@ class Acting(NamedTuple):
 
     params: Params
     epsilon: jax.Array  # [] share of random actions, before the ladder
+    place: ArrayTree = ()  # number of the first of these environments, and of them all,
+    # [] int32 each, where they are one actor's; () where there are no others
+
+
+def placed(acting: Acting, first: int, number: int) -> Acting:
+    """Tells one actor where its environments stand on the ladder; see `Agent`."""
+    return acting._replace(place=(jnp.int32(first), jnp.int32(number)))
 
 
 class Chance(NamedTuple):
@@ -153,7 +163,9 @@ def make_act(ladder: float, q_values: Callable, axis_name: str | None) -> Callab
             return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
         epsilon = jnp.full(noise.explore.shape, acting.epsilon)
         if ladder:
-            epsilon = epsilon ** ladder_exponents(ladder, len(epsilon), axis_name)
+            epsilon = epsilon ** ladder_exponents(
+                ladder, len(epsilon), axis_name, acting.place
+            )
         return memory, epsilon_greedy(values, epsilon, noise.explore), ()
 
     return act

@@ -22,6 +22,7 @@ from jaxrl_dist.agents.exploration import (
     epsilon_at,
     make_act,
     make_draw,
+    placed,
 )
 from jaxrl_dist.agents.flat import Flat, layout_of
 from jaxrl_dist.agents.optimizers import OptimizerConfig
@@ -29,6 +30,7 @@ from jaxrl_dist.checks import check_at_least, check_in_range
 from jaxrl_dist.types import (
     Agent,
     Sample,
+    Trajectory,
     UpdateInfo,
 )
 
@@ -174,6 +176,8 @@ def make_value_agent(
         apply_gradients=apply_gradients,
         sequence_length=config.n_step + 1,
         distribution=make_distribution(objective),
+        initial_priorities=make_initial_priorities(config, objective),
+        placed=placed,
     )
 
 
@@ -183,6 +187,23 @@ def make_distribution(objective: Objective) -> Callable | None:
     if find is None:
         return None
     return lambda acting, observation: find(acting.params, observation)
+
+
+def make_initial_priorities(config: ValueConfig, objective: Objective) -> Callable:
+    """Builds the function by which actors rank what they send, [B]; see `Agent`.
+
+    Source:
+        Horgan et al. 2018, section 3, arXiv:1803.00933.
+    """
+
+    def initial_priorities(
+        acting: Acting, rows: Trajectory, key: jax.Array
+    ) -> jax.Array:
+        steps = n_step_transitions(rows, config.gamma)
+        _, errors, _ = objective.loss(acting.params, acting.params, steps, key)
+        return steps.mask * jnp.abs(errors)
+
+    return initial_priorities
 
 
 def make_gradients(
