@@ -11,7 +11,7 @@ goes on. ale_py is imported when games are built, and nowhere else in the packag
 
 import dataclasses
 import difflib
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -73,6 +73,8 @@ class AtariConfig:
     size: int = 84
     frame_stack: int = 4
     num_threads: int | None = None
+    normalise_observations: ClassVar[bool] = False  # what other configurations may ask
+    scale_rewards: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_at_least(

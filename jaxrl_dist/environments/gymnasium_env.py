@@ -52,11 +52,12 @@ class GymnasiumConfig:
         frame_stack: observations shown at once, along a new first axis, from 1.
         clip_rewards: agents learn from rewards clipped to [-1, 1]; returns are reported
             as they are.
+        normalise_observations: agents see observations with mean 0 and variance 1.
+        scale_rewards: agents learn from rewards divided by the returns' deviation.
         step_seconds: that async waits for the slowest environment before it gives up.
 
     Raises:
-        ValueError: a setting is out of its range, or vectorization is own and something
-            is asked for that only single environments can do.
+        ValueError: a setting is out of its range, or two do not go together.
     """
 
     name: str = "CartPole-v1"
@@ -68,6 +69,8 @@ class GymnasiumConfig:
     max_steps: int | None = None
     frame_stack: int = 1
     clip_rewards: bool = False
+    normalise_observations: bool = False
+    scale_rewards: bool = False
     step_seconds: float = 60.0
 
     def __post_init__(self) -> None:
@@ -80,6 +83,8 @@ class GymnasiumConfig:
                 f"frame_stack is {self.frame_stack}, and vectorization own takes none; "
                 "use sync or async"
             )
+        if self.clip_rewards and self.scale_rewards:
+            raise ValueError("clip_rewards and scale_rewards: only one can be True")
 
     def build(self, num_envs: int | None = None) -> HostEnvironment:
         """Makes the environments.

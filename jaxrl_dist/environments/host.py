@@ -9,9 +9,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_dist.types import ArrayTree, EnvironmentSpec, TimeStep
+from jaxrl_dist.environments.base import BatchedEnvironment, BatchState, Chance
+from jaxrl_dist.types import ArraySpec, ArrayTree, EnvironmentSpec, TimeStep
 
 
 class HostEnvironment(NamedTuple):
@@ -66,6 +69,38 @@ def next_rows(
         terminated=terminated & stepped,
         is_first=after_last,
         is_last=(terminated | truncated) & stepped,
+    )
+
+
+def stand_in(spec: EnvironmentSpec) -> BatchedEnvironment:
+    """An environment on the device that answers zeros shaped as one on the host does.
+
+    It takes the place of one where only shapes are looked at, by `jax.eval_shape`.
+
+    Args:
+        spec: of the environment on the host.
+    """
+
+    def answer(batch_size: int) -> TimeStep:
+        observation = jax.tree.map(
+            lambda array: jnp.zeros((batch_size, *array.shape), array.dtype),
+            spec.observation,
+            is_leaf=lambda array: isinstance(array, ArraySpec),
+        )
+        false = jnp.zeros(batch_size, bool)
+        return TimeStep(observation, jnp.zeros(batch_size), false, false, false)
+
+    def draw(key: jax.Array, batch_size: int) -> Chance:
+        return Chance(jax.random.split(key, batch_size), (), ())
+
+    return BatchedEnvironment(
+        spec,
+        reset=lambda key, batch_size: (
+            BatchState((), jnp.zeros(batch_size, bool)),
+            answer(batch_size),
+        ),
+        draw=draw,
+        step=lambda state, action, chance: (state, answer(len(chance.key))),
     )
 
 

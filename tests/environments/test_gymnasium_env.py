@@ -198,6 +198,7 @@ def test_what_gymnasium_cannot_make_is_said(config, message):
         {"max_steps": 0},
         {"step_seconds": 0.0},
         {"vectorization": "own", "frame_stack": 4},
+        {"clip_rewards": True, "scale_rewards": True},
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(settings):
