@@ -33,6 +33,9 @@ from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.networks.build import ActorCriticConfig
 from jaxrl_dist.networks.policy_and_critics import PolicyAndCriticsConfig
 from jaxrl_dist.replay.sequences import ReplayConfig
+from jaxrl_dist.training import learning
+from jaxrl_dist.training.actors_config import ActorsConfig
+from jaxrl_dist.training.flow import Flow, make_flow
 from jaxrl_dist.training.from_replay import (
     ReplaySetting,
     make_replay_setting,
@@ -51,12 +54,14 @@ from jaxrl_dist.training.on_device import (
 from jaxrl_dist.types import Agent
 
 MAX_SEED = 2**31 - 1
+RuntimeConfig = OnDeviceConfig | ActorsConfig
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
 ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
 ValueAgent = ReplayedValueAgent | PQNConfig
 PolicyAndCriticsAgent = SACConfig | TD3Config | DiscreteSACConfig
 AgentConfig = ActorCriticAgent | ValueAgent | PolicyAndCriticsAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig
+NEWEST_POLICY_ONLY = (PPOConfig, A2CConfig, PQNConfig)  # nothing corrects for age
 NETWORKS: dict[type, type] = {  # that go with the agents
     **dict.fromkeys(typing.get_args(ActorCriticAgent), ActorCriticConfig),
     **dict.fromkeys(typing.get_args(ValueAgent), QNetworkConfig),
@@ -102,7 +107,7 @@ class Experiment:
         agent: how it learns.
         network: what it learns: policy and values, or values alone.
         replay: what it learns from, for an agent that keeps experience; else None.
-        runtime: where it runs.
+        runtime: where it runs: all on the device, or in actor processes and a learner.
         budget: how long, and when it is evaluated.
         seed: of the first run, from 0; that of the last is at most 2^31 - 1.
         num_seeds: independent runs at once, with seeds that follow one another, from 1.
@@ -117,7 +122,7 @@ class Experiment:
     agent: AgentConfig
     network: NetworkConfig = ActorCriticConfig()
     replay: ReplayConfig | None = None
-    runtime: OnDeviceConfig = OnDeviceConfig()
+    runtime: RuntimeConfig = OnDeviceConfig()
     budget: Budget = Budget()
     seed: int = 0
     num_seeds: int = 1
@@ -135,6 +140,11 @@ class Experiment:
                 f"network is a {type(self.network).__name__}, and a "
                 f"{type(self.agent).__name__} needs a {needed.__name__}"
             )
+        if isinstance(self.runtime, ActorsConfig) and self.num_seeds > 1:
+            raise ValueError(
+                f"num_seeds is {self.num_seeds}, and a run with actors has one: start "
+                "a run for each, or --runtime device"
+            )
 
 
 class Plan(NamedTuple):
@@ -143,6 +153,7 @@ class Plan(NamedTuple):
     setting: Setting
     schedule: Schedule
     num_devices: int
+    flow: Flow | None = None  # of experience, where there are actors
 
 
 def plan(experiment: Experiment) -> Plan:
@@ -190,7 +201,34 @@ def plan(experiment: Experiment) -> Plan:
         policy_lag_updates=config.runtime.policy_lag_updates,
         replay=replay,
     )
-    return Plan(setting, schedule, num_devices)
+    return Plan(setting, schedule, num_devices, _flow(config, agent))
+
+
+def _flow(config: Experiment, agent: Agent) -> Flow | None:
+    """How experience gets from actors to the learner; None where all is on the device.
+
+    Raises:
+        ValueError: settings that do not fit each other.
+    """
+    if not isinstance(config.runtime, ActorsConfig):
+        return None
+    with settings_of("runtime", config.runtime):
+        flow = make_flow(
+            config.runtime,
+            agent,
+            config.replay,
+            num_envs=config.environment.num_envs,
+            newest_only=isinstance(config.agent, NEWEST_POLICY_ONLY),
+        )
+    environment = config.environment
+    if flow.kind == "replay" and (
+        environment.normalise_observations or environment.scale_rewards
+    ):
+        raise ValueError(
+            "environment.normalise_observations and scale_rewards do not go with "
+            "actors and a replay: the statistics would be those of what is drawn"
+        )
+    return flow
 
 
 def _environment(config: Experiment) -> BatchedEnvironment:
@@ -211,7 +249,10 @@ def _environment(config: Experiment) -> BatchedEnvironment:
 
 def _rollout_steps(config: Experiment) -> int:
     """Environment steps of one rollout of all environments."""
-    return config.environment.num_envs * config.runtime.rollout_steps
+    number = config.environment.num_envs
+    if isinstance(config.runtime, ActorsConfig) and config.replay is None:
+        number = config.runtime.batch_trajectories or number
+    return number * config.runtime.rollout_steps
 
 
 def _gradient_rows(config: Experiment) -> int:
@@ -293,6 +334,10 @@ def build_run(experiment: Experiment, built: Plan) -> OnDevice:
 
 def state_shapes(experiment: Experiment, built: Plan) -> TrainState:
     """Shapes and types of a plan's state, [D, S, ...]; nothing is computed."""
+    if built.flow is not None:
+        return learning.state_like(
+            built.setting, built.flow, built.num_devices, experiment.seed
+        )
     run = build_run(experiment, built)
     return jax.eval_shape(lambda: run.init(experiment.seed))
 
@@ -336,3 +381,25 @@ def compile_plan(
         seconds = time.perf_counter() - started
         other.result()
     return Compiled(functions, seconds, begin)
+
+
+def with_actors(experiment: Experiment) -> Experiment:
+    """The same run with actor processes and a learner, by default settings."""
+    before = experiment.runtime
+    if isinstance(before, ActorsConfig):
+        return experiment
+    steps = before.rollout_steps
+    if experiment.replay is not None:
+        # An actor that looks for parameters, and sends, after each step is slow.
+        steps = max(steps, ActorsConfig.rollout_steps)
+    runtime = ActorsConfig(rollout_steps=steps)
+    return dataclasses.replace(experiment, runtime=runtime)
+
+
+def on_device(experiment: Experiment) -> Experiment:
+    """The same run all on the device, by default settings."""
+    before = experiment.runtime
+    if isinstance(before, OnDeviceConfig):
+        return experiment
+    runtime = OnDeviceConfig(rollout_steps=before.rollout_steps)
+    return dataclasses.replace(experiment, runtime=runtime)

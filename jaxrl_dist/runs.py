@@ -170,14 +170,7 @@ def _drive(session: Session, compiled: Compiled, state: TrainState | None) -> Su
     """Runs the host loop with everything that listens to it, and sums up."""
     name, experiment = session.named.name, session.named.experiment
     folder, counters = session.folder, session.counters
-    step = counters.env_steps // experiment.num_seeds
-    resumed = step if counters.updates else None
-    total_steps = experiment.budget.total_steps
-    logger = Many(
-        Terminal(f"{name} → {folder.path}", total_steps, step),
-        JsonLines(folder.metrics, resumed),
-        TensorBoard(folder.events, resumed),
-    )
+    logger = make_logger(session)
     loop = HostLoop(
         compiled.functions,
         session.plan.schedule,
@@ -192,16 +185,42 @@ def _drive(session: Session, compiled: Compiled, state: TrainState | None) -> Su
             outcome = loop.run(state, counters, wish)
         finally:
             logger.close()
-    _draw(session)
-    summary = _sum_up(session, compiled, outcome)
-    folder.write_summary(summary)
+    summary = leave_results(session, compiled.seconds, outcome)
     if outcome.interrupted:
-        raise Interrupted(
-            f"interrupted at environment step {loop.step(outcome.counters):,} of "
-            f"{total_steps:,}, and saved; go on with: "
-            f"python -m jaxrl_dist resume {shlex.quote(str(folder.path))}",
-            wish.signal or 0,
-        )
+        raise interrupted(session, loop.step(outcome.counters), wish.signal or 0)
+    return summary
+
+
+def make_logger(session: Session) -> Many:
+    """Everything that listens to a run."""
+    experiment, folder = session.named.experiment, session.folder
+    step = session.counters.env_steps // experiment.num_seeds
+    resumed = step if session.counters.updates else None
+    title = f"{session.named.name} → {folder.path}"
+    return Many(
+        Terminal(title, experiment.budget.total_steps, step),
+        JsonLines(folder.metrics, resumed),
+        TensorBoard(folder.events, resumed),
+    )
+
+
+def interrupted(session: Session, step: int, signal: int) -> Interrupted:
+    """What is raised where a run was stopped, and saved, at a step of one seed."""
+    return Interrupted(
+        f"interrupted at environment step {step:,} of "
+        f"{session.named.experiment.budget.total_steps:,}, and saved; go on with: "
+        f"python -m jaxrl_dist resume {shlex.quote(str(session.folder.path))}",
+        signal,
+    )
+
+
+def leave_results(
+    session: Session, compile_seconds: float, outcome: Outcome
+) -> Summary:
+    """Draws the learning curve and writes the summary."""
+    _draw(session)
+    summary = _sum_up(session, compile_seconds, outcome)
+    session.folder.write_summary(summary)
     return summary
 
 
@@ -215,7 +234,7 @@ def _draw(session: Session) -> None:
     )
 
 
-def _sum_up(session: Session, compiled: Compiled, outcome: Outcome) -> Summary:
+def _sum_up(session: Session, compile_seconds: float, outcome: Outcome) -> Summary:
     experiment, counters = session.named.experiment, outcome.counters
     evaluation = None
     if outcome.returns is not None:
@@ -227,7 +246,7 @@ def _sum_up(session: Session, compiled: Compiled, outcome: Outcome) -> Summary:
         seed=experiment.seed,
         num_seeds=experiment.num_seeds,
         env_steps=counters.env_steps,
-        compile_seconds=compiled.seconds,
+        compile_seconds=compile_seconds,
         train_seconds=counters.train_seconds,
         wall_seconds=time.time() - session.began,
         steps_per_second=steps_per_second(counters),

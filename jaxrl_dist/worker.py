@@ -1,0 +1,204 @@
+"""One process of a run with actors: python -m jaxrl_dist.worker <role> ...
+
+A launcher starts them. Each builds what it needs from the run's config.json, and meets
+the others at the Reverb server. Exit status: as `jaxrl_dist.cli` says; 2 means that
+starting it again would not help.
+"""
+
+import argparse
+import dataclasses
+import errno
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxrl_dist import configuration
+from jaxrl_dist.compilation_cache import use_compilation_cache
+from jaxrl_dist.experiment import Experiment, Plan, plan
+from jaxrl_dist.replay import reverb
+from jaxrl_dist.saved_runs import NamedExperiment
+from jaxrl_dist.training import actor, evaluator, handshake
+from jaxrl_dist.training.actors_config import ActorsConfig
+from jaxrl_dist.training.collecting import Share, make_collect, start_key
+from jaxrl_dist.training.parameters import Fetcher
+from jaxrl_dist.training.telemetry import Reporter
+from jaxrl_dist.training.wiring import Wiring, wire
+
+REFUSED, FAILED = 2, 1
+# Of the operating system: what does not get better by trying again.
+LASTING = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
+
+
+class Part(NamedTuple):
+    """What a process knows of its run."""
+
+    named: NamedExperiment
+    runtime: ActorsConfig
+    plan: Plan
+    wiring: Wiring
+
+
+def build(config: Path, *, num_devices: int | None = None) -> Part:
+    """Builds a run from its configuration; nothing is compiled.
+
+    Args:
+        config: the run's config.json.
+        num_devices: of this process; None for those of the learner.
+    """
+    named: NamedExperiment = configuration.from_json(json.loads(config.read_text()))
+    experiment, runtime = named.experiment, named.experiment.runtime
+    assert isinstance(runtime, ActorsConfig)
+    if num_devices is not None:
+        own = dataclasses.replace(runtime, num_devices=num_devices)
+        experiment = dataclasses.replace(experiment, runtime=own)
+    built = plan(experiment)
+    return Part(named, runtime, built, wire_of(named.name, experiment, built))
+
+
+def wire_of(name: str, experiment: Experiment, built: Plan) -> Wiring:
+    """The tables and columns of a run."""
+    assert built.flow is not None and isinstance(experiment.runtime, ActorsConfig)
+    return wire(
+        built.setting,
+        built.flow,
+        experiment.runtime,
+        experiment.replay,
+        name=name,
+        num_episodes=experiment.budget.eval_episodes,
+    )
+
+
+def connect(address: str, part: Part) -> reverb.Client:
+    """Waits for the server, and checks that its tables are those of this run.
+
+    Raises:
+        DeadlineError: it does not answer.
+        TablesDifferError: it belongs to another run.
+    """
+    client = reverb.Client(address)
+    client.wait_until_serving(part.runtime.timeout_seconds)
+    client.check_tables(part.wiring.tables)
+    return client
+
+
+def use_one_cpu_device() -> None:
+    """Keeps JAX away from accelerators, and on one core."""
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 1)
+    use_compilation_cache()
+
+
+def run_actor(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+    """Acts, until it is ended."""
+    use_one_cpu_device()
+    part = build(arguments.config, num_devices=1)
+    experiment, wiring, runtime = part.named.experiment, part.wiring, part.runtime
+    client = connect(arguments.server, part)
+    handshake.compare(client, wiring.greeting, runtime.timeout_seconds, beat)
+    size = experiment.environment.num_envs // runtime.num_actors
+    share = Share(arguments.index * size, size, experiment.environment.num_envs)
+    incarnation = int(time.time()) & 0x7FFFFFFF
+    key = start_key(experiment.seed, runtime.num_actors, arguments.index)
+    if wiring.flow.kind != "rounds":
+        # One that takes the place of another must not live its life again.
+        key = jax.random.fold_in(key, incarnation)
+    links = actor.Links(
+        client=client,
+        fetcher=Fetcher(
+            client, wiring.published, wiring.acting_like, seconds_between(part)
+        ),
+        reporter=Reporter(client),
+        beat=beat,
+    )
+    collect = make_collect(
+        part.plan.setting, wiring.flow, share, key, wiring.acting_like
+    )
+    sender = actor.Sender(links, wiring.flow, runtime, wiring.row, share)
+    actor.Actor(arguments.index, incarnation, links, collect, sender).run(
+        runtime, lock_step=wiring.flow.kind == "rounds", stopped=lambda: False
+    )
+
+
+def seconds_between(part: Part) -> float:
+    """How often an actor looks for parameters: at once where it waits for them."""
+    seconds = part.runtime.fetch_seconds
+    return min(0.001, seconds) if part.wiring.flow.kind == "rounds" else seconds
+
+
+def run_evaluator(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+    """Plays whole episodes for the learner, until it is ended."""
+    use_one_cpu_device()
+    part = build(arguments.config, num_devices=1)
+    client = connect(arguments.server, part)
+    seconds = part.runtime.timeout_seconds
+    handshake.compare(client, part.wiring.greeting, seconds, beat)
+    play = evaluator.make_player(
+        part.plan.setting,
+        seed=part.named.experiment.seed,
+        num_episodes=part.named.experiment.budget.eval_episodes,
+        acting_like=part.wiring.acting_like,
+    )
+    evaluator.run(
+        client,
+        play,
+        requests=part.wiring.requests,
+        results=part.wiring.results,
+        beat=beat,
+    )
+
+
+def run_learner(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+    """Learns until the budget is used up."""
+    from jaxrl_dist import learner_process  # heavier than what actors need
+
+    learner_process.run(arguments, beat)
+
+
+ROLES = {"actor": run_actor, "learner": run_learner, "evaluator": run_evaluator}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one process; its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m jaxrl_dist.worker")
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--server", required=True, help="host:port")
+    parser.add_argument("--index", type=int, default=0, help="of an actor")
+    parser.add_argument("--run", type=Path, help="folder, of a learner")
+    parser.add_argument("--began", type=float, default=None, help="time.time()")
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    return one_line(lambda: ROLES[parsed.role](parsed, beat_of_process()))
+
+
+def beat_of_process() -> Callable[[], None]:
+    """How this process says that it lives."""
+    return lambda: None
+
+
+def one_line(action: Callable[[], Any]) -> int:
+    """Does something; says in one line what anybody may get wrong, and its status."""
+    try:
+        action()
+    except (ValueError, reverb.TablesDifferError, FileNotFoundError) as error:
+        return _say(error, REFUSED)
+    except (TimeoutError, reverb.ReverbError) as error:
+        return _say(error, FAILED)
+    except OSError as error:
+        return _say(error, REFUSED if error.errno in LASTING else FAILED)
+    return 0
+
+
+def _say(error: Exception, status: int) -> int:
+    print("error:", " ".join(str(error).split()), file=sys.stderr, flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
