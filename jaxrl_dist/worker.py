@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxrl_dist import configuration
 from jaxrl_dist.compilation_cache import use_compilation_cache
+from jaxrl_dist.environments.build import HostConfig
 from jaxrl_dist.experiment import Experiment, Plan, plan
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.saved_runs import NamedExperiment
-from jaxrl_dist.training import actor, evaluator, handshake
+from jaxrl_dist.training import actor, evaluator, handshake, on_host
 from jaxrl_dist.training.actors_config import ActorsConfig
-from jaxrl_dist.training.collecting import Share, make_collect, start_key
+from jaxrl_dist.training.collecting import Acting, Share, make_collect, start_key
 from jaxrl_dist.training.parameters import Fetcher
 from jaxrl_dist.training.telemetry import Reporter
 from jaxrl_dist.training.wiring import Wiring, wire
@@ -116,9 +118,13 @@ def run_actor(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
         reporter=Reporter(client),
         beat=beat,
     )
-    collect = make_collect(
-        part.plan.setting, wiring.flow, share, key, wiring.acting_like
-    )
+    setting, environment = part.plan.setting, experiment.environment
+    if isinstance(environment, HostConfig):
+        collect = on_host.make_host_collect(
+            setting, wiring.flow, share, key, environment
+        )
+    else:
+        collect = make_collect(setting, wiring.flow, share, key, wiring.acting_like)
     sender = actor.Sender(links, wiring.flow, runtime, wiring.row, share)
     actor.Actor(arguments.index, incarnation, links, collect, sender).run(
         runtime, lock_step=wiring.flow.kind == "rounds", stopped=lambda: False
@@ -138,19 +144,32 @@ def run_evaluator(arguments: argparse.Namespace, beat: Callable[[], None]) -> No
     client = connect(arguments.server, part)
     seconds = part.runtime.timeout_seconds
     handshake.compare(client, part.wiring.greeting, seconds, beat)
-    play = evaluator.make_player(
-        part.plan.setting,
-        seed=part.named.experiment.seed,
-        num_episodes=part.named.experiment.budget.eval_episodes,
-        acting_like=part.wiring.acting_like,
-    )
     evaluator.run(
         client,
-        play,
+        make_player(part, beat),
         requests=part.wiring.requests,
         results=part.wiring.results,
         beat=beat,
     )
+
+
+def make_player(
+    part: Part, beat: Callable[[], None]
+) -> Callable[[Acting, int], np.ndarray]:
+    """What plays whole episodes, on the device or on the host."""
+    experiment = part.named.experiment
+    number = experiment.budget.eval_episodes
+    if not isinstance(experiment.environment, HostConfig):
+        return evaluator.make_player(
+            part.plan.setting,
+            seed=experiment.seed,
+            num_episodes=number,
+            acting_like=part.wiring.acting_like,
+        )
+    play = on_host.make_host_player(
+        part.plan.setting, experiment.environment, num_episodes=number
+    )
+    return lambda acting, index: play(acting, experiment.seed, index, beat)
 
 
 def run_learner(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
