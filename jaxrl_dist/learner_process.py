@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrl_dist import runs, worker
+from jaxrl_dist import runs
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.distribution import devices
+from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.saved_runs import checkpoints_of
@@ -18,7 +19,7 @@ from jaxrl_dist.training import experience, feeds, handshake
 from jaxrl_dist.training.evaluator import Examiner
 from jaxrl_dist.training.experience import EXPERIENCE
 from jaxrl_dist.training.host_loop import Counters, Schedule
-from jaxrl_dist.training.interruption import interruptible
+from jaxrl_dist.training.interruption import interruptible, saved_and_interrupted
 from jaxrl_dist.training.journal import Journal
 from jaxrl_dist.training.learner import Connections, Learner, Plan
 from jaxrl_dist.training.learning import Batch, Learning, make_learning, state_like
@@ -50,12 +51,12 @@ def run(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
     """
     began = time.time() if arguments.began is None else arguments.began
     folder = RunFolder.open(arguments.run)
-    part = worker.build(folder.config)
+    part = build(folder.config)
     devices.use_all_cores(part.runtime.num_devices)
     use_compilation_cache()
     begun = begin(part, folder)
     session = runs.Session(part.named, part.plan, folder, begun.counters, began)
-    client = worker.connect(arguments.server, part)
+    client = connect(arguments.server, part)
     journal_logger = runs.make_logger(session)
     plan = make_plan(part)
     with interruptible() as wish:
@@ -74,11 +75,15 @@ def run(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
             journal_logger.close()
     runs.leave_results(session, begun.seconds, outcome)
     if outcome.interrupted:
-        step = outcome.counters.env_steps
-        raise runs.interrupted(session, step, wish.signal or 0)
+        raise saved_and_interrupted(
+            folder.path,
+            outcome.counters.env_steps,
+            part.named.experiment.budget.total_steps,
+            wish.signal or 0,
+        )
 
 
-def make_plan(part: worker.Part) -> Plan:
+def make_plan(part: Part) -> Plan:
     """Says the budget in updates of the learner."""
     flow, schedule = part.wiring.flow, part.plan.schedule
     replay, beta = part.plan.setting.replay, (0.0, 0.0)
@@ -94,7 +99,7 @@ def make_plan(part: worker.Part) -> Plan:
     )
 
 
-def begin(part: worker.Part, folder: RunFolder) -> Begun:
+def begin(part: Part, folder: RunFolder) -> Begun:
     """Compiles the learner, and makes its first state or restores the last one."""
     started = time.perf_counter()
     experiment, built = part.named.experiment, part.plan
@@ -112,7 +117,7 @@ def begin(part: worker.Part, folder: RunFolder) -> Begun:
     return Begun(learning, state, Counters(**info.metadata["counters"]), seconds)
 
 
-def batch_like(part: worker.Part) -> Batch:
+def batch_like(part: Part) -> Batch:
     """Shapes of a batch on the learner's devices, [D, 1, ...]."""
     flow, num_devices = part.wiring.flow, part.plan.num_devices
     share = flow.batch_size // num_devices
@@ -132,7 +137,7 @@ def batch_like(part: worker.Part) -> Batch:
 
 def open_connections(
     client: reverb.Client,
-    part: worker.Part,
+    part: Part,
     counters: Counters,
     beat: Callable[[], None],
 ) -> Connections:
@@ -163,7 +168,7 @@ def open_connections(
     )
 
 
-def make_source(client: reverb.Client, part: worker.Part, counters: Counters) -> Any:
+def make_source(client: reverb.Client, part: Part, counters: Counters) -> Any:
     """Where the learner's batches come from."""
     arguments = (client, part.wiring.flow, part.wiring.row, part.plan.num_devices)
     if part.wiring.flow.kind == "queue":

@@ -2,10 +2,9 @@
 
 import dataclasses
 import importlib
-import shlex
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,13 +21,17 @@ from jaxrl_dist.loggers import JsonLines, Many, TensorBoard, Terminal
 from jaxrl_dist.loggers.json_lines import read_rows
 from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
+from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.host_loop import (
     Counters,
     HostLoop,
     Outcome,
     steps_per_second,
 )
-from jaxrl_dist.training.interruption import interruptible
+from jaxrl_dist.training.interruption import (
+    interruptible,
+    saved_and_interrupted,
+)
 from jaxrl_dist.training.on_device import TrainState
 from jaxrl_dist.versions import devices, versions
 
@@ -39,18 +42,6 @@ USED_LATER = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
 )
-
-
-class Interrupted(Exception):  # noqa: N818  it is no error
-    """The user stopped the run, and it has been saved.
-
-    Attributes:
-        signal: number of the signal that stopped it.
-    """
-
-    def __init__(self, message: str, signal: int) -> None:
-        super().__init__(message)
-        self.signal = signal
 
 
 class Session(NamedTuple):
@@ -87,6 +78,10 @@ def start(
         Interrupted: by SIGINT or SIGTERM, after saving.
     """
     began = time.time() if began is None else began
+    if isinstance(experiment.runtime, ActorsConfig):
+        return _actor_runs().start(
+            experiment, name=name, output_dir=output_dir, began=began
+        )
     built = plan(experiment)
     # A resumed run needs as many devices as this one takes, wherever it goes on.
     runtime = dataclasses.replace(experiment.runtime, num_devices=built.num_devices)
@@ -123,6 +118,8 @@ def resume(
     began = time.time() if began is None else began
     named = read(folder)
     check_only_budget_differs(named.experiment, experiment)
+    if isinstance(experiment.runtime, ActorsConfig):
+        return _actor_runs().resume(folder, experiment, began=began)
     built = plan(experiment)
     checkpoints = checkpoints_of(folder, experiment)
     state, info = checkpoints.restore(like=state_shapes(experiment, built))
@@ -161,6 +158,18 @@ def check_only_budget_differs(before: Experiment, after: Experiment) -> None:
         )
 
 
+def _actor_runs() -> Any:
+    """The module that runs actors.
+
+    Raises:
+        ValueError: the extra is missing that it needs.
+    """
+    try:
+        return importlib.import_module("jaxrl_dist.actor_runs")
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+
+
 def _import_the_rest() -> None:
     for name in USED_LATER:
         importlib.import_module(name)
@@ -187,7 +196,12 @@ def _drive(session: Session, compiled: Compiled, state: TrainState | None) -> Su
             logger.close()
     summary = leave_results(session, compiled.seconds, outcome)
     if outcome.interrupted:
-        raise interrupted(session, loop.step(outcome.counters), wish.signal or 0)
+        raise saved_and_interrupted(
+            folder.path,
+            loop.step(outcome.counters),
+            experiment.budget.total_steps,
+            wish.signal or 0,
+        )
     return summary
 
 
@@ -201,16 +215,6 @@ def make_logger(session: Session) -> Many:
         Terminal(title, experiment.budget.total_steps, step),
         JsonLines(folder.metrics, resumed),
         TensorBoard(folder.events, resumed),
-    )
-
-
-def interrupted(session: Session, step: int, signal: int) -> Interrupted:
-    """What is raised where a run was stopped, and saved, at a step of one seed."""
-    return Interrupted(
-        f"interrupted at environment step {step:,} of "
-        f"{session.named.experiment.budget.total_steps:,}, and saved; go on with: "
-        f"python -m jaxrl_dist resume {shlex.quote(str(session.folder.path))}",
-        signal,
     )
 
 

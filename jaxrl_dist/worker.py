@@ -6,87 +6,35 @@ starting it again would not help.
 """
 
 import argparse
-import dataclasses
 import errno
-import json
 import logging
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrl_dist import configuration
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.environments.build import HostConfig
-from jaxrl_dist.experiment import Experiment, Plan, plan
+from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
-from jaxrl_dist.saved_runs import NamedExperiment
 from jaxrl_dist.training import actor, evaluator, handshake, on_host
-from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.collecting import Acting, Share, make_collect, start_key
+from jaxrl_dist.training.host_loop import NotFiniteError
+from jaxrl_dist.training.interruption import Interrupted
 from jaxrl_dist.training.parameters import Fetcher
 from jaxrl_dist.training.telemetry import Reporter
-from jaxrl_dist.training.wiring import Wiring, wire
 
-REFUSED, FAILED = 2, 1
+REFUSED, FAILED, NOT_FINITE, SIGNALLED = 2, 1, 3, 128
+PARENT_SECONDS = 0.5  # between looks at whether the parent lives
 # Of the operating system: what does not get better by trying again.
 LASTING = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
-
-
-class Part(NamedTuple):
-    """What a process knows of its run."""
-
-    named: NamedExperiment
-    runtime: ActorsConfig
-    plan: Plan
-    wiring: Wiring
-
-
-def build(config: Path, *, num_devices: int | None = None) -> Part:
-    """Builds a run from its configuration; nothing is compiled.
-
-    Args:
-        config: the run's config.json.
-        num_devices: of this process; None for those of the learner.
-    """
-    named: NamedExperiment = configuration.from_json(json.loads(config.read_text()))
-    experiment, runtime = named.experiment, named.experiment.runtime
-    assert isinstance(runtime, ActorsConfig)
-    if num_devices is not None:
-        own = dataclasses.replace(runtime, num_devices=num_devices)
-        experiment = dataclasses.replace(experiment, runtime=own)
-    built = plan(experiment)
-    return Part(named, runtime, built, wire_of(named.name, experiment, built))
-
-
-def wire_of(name: str, experiment: Experiment, built: Plan) -> Wiring:
-    """The tables and columns of a run."""
-    assert built.flow is not None and isinstance(experiment.runtime, ActorsConfig)
-    return wire(
-        built.setting,
-        built.flow,
-        experiment.runtime,
-        experiment.replay,
-        name=name,
-        num_episodes=experiment.budget.eval_episodes,
-    )
-
-
-def connect(address: str, part: Part) -> reverb.Client:
-    """Waits for the server, and checks that its tables are those of this run.
-
-    Raises:
-        DeadlineError: it does not answer.
-        TablesDifferError: it belongs to another run.
-    """
-    client = reverb.Client(address)
-    client.wait_until_serving(part.runtime.timeout_seconds)
-    client.check_tables(part.wiring.tables)
-    return client
 
 
 def use_one_cpu_device() -> None:
@@ -179,7 +127,35 @@ def run_learner(arguments: argparse.Namespace, beat: Callable[[], None]) -> None
     learner_process.run(arguments, beat)
 
 
-ROLES = {"actor": run_actor, "learner": run_learner, "evaluator": run_evaluator}
+def run_server(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+    """Serves the tables of a run until it is asked to end, and saves them."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    config = reverb.ServerConfig(
+        port=int(arguments.server.rpartition(":")[2]),
+        checkpoint_dir=arguments.run / "server",
+        checkpoint_every_seconds=arguments.checkpoint_seconds,
+        keep_checkpoints=1,
+    )
+    tables = reverb.load_tables(arguments.tables)
+    with reverb.Server(tables, config, _log) as server:
+        while not ended.is_set():
+            beat()
+            if (status := server.wait(0.2)) is not None:
+                raise reverb.ServerError(f"the Reverb server ended with {status}")
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+ROLES = {
+    "actor": run_actor,
+    "learner": run_learner,
+    "evaluator": run_evaluator,
+    "server": run_server,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -189,22 +165,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--server", required=True, help="host:port")
     parser.add_argument("--index", type=int, default=0, help="of an actor")
-    parser.add_argument("--run", type=Path, help="folder, of a learner")
+    parser.add_argument("--run", type=Path, help="folder, of learner and server")
+    parser.add_argument("--tables", type=Path, help="file, of a server")
+    parser.add_argument("--checkpoint-seconds", type=float, help="of a server")
     parser.add_argument("--began", type=float, default=None, help="time.time()")
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    return one_line(lambda: ROLES[parsed.role](parsed, beat_of_process()))
+    end_with_parent()
+    return one_line(lambda: ROLES[parsed.role](parsed, lambda: None))
 
 
-def beat_of_process() -> Callable[[], None]:
-    """How this process says that it lives."""
-    return lambda: None
+def end_with_parent() -> None:
+    """Ends this process when the one that started it is no more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(FAILED)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def one_line(action: Callable[[], Any]) -> int:
     """Does something; says in one line what anybody may get wrong, and its status."""
     try:
         action()
+    except Interrupted as stop:
+        return SIGNALLED + stop.signal
+    except NotFiniteError as error:
+        return _say(error, NOT_FINITE)
     except (ValueError, reverb.TablesDifferError, FileNotFoundError) as error:
         return _say(error, REFUSED)
     except (TimeoutError, reverb.ReverbError) as error:

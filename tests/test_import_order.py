@@ -25,7 +25,10 @@ ROWS = (
     {"training"},
     {"experiment"},
     {"saved_runs", "listing"},
-    {"runs"},
+    {"actor_runs"},
+    {"runs", "parts"},
+    {"learner_process"},
+    {"worker"},
     {"cli"},
     {"__main__"},
 )

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from jaxrl_dist.replay import reverb
-from jaxrl_dist.training.experience import EXPERIENCE, TELEMETRY
+from jaxrl_dist.training.experience import (
+    EVALUATIONS,
+    EXPERIENCE,
+    OLD,
+    TELEMETRY,
+    TO_EVALUATE,
+)
 from jaxrl_dist.training.feeds import Fed
 from jaxrl_dist.training.flow import Flow
 from jaxrl_dist.training.telemetry import ActorReport
@@ -112,18 +118,17 @@ def _episodes(reports: Sequence[ActorReport]) -> dict[str, float]:
 
 def table_metrics(flow: Flow, info: reverb.ServerInfo) -> dict[str, float]:
     """What the server says about its tables."""
-    metrics = {
-        f"tables/{name}_size": float(table.current_size)
-        for name, table in info.tables.items()
-        if name not in (TELEMETRY,) and table.table.max_size > 1
-    }
     table = info.tables[EXPERIENCE]
     least = table.table.rate_limiter.min_size_to_sample
+    metrics = {}
     if flow.kind == "replay":
         # Nothing is drawn until the table holds its least number of items.
         counted = table.num_inserts - least
         if counted > 0:
-            ratio = table.num_samples / counted
-            metrics["tables/samples_per_insert"] = ratio
+            metrics["tables/samples_per_insert"] = table.num_samples / counted
         metrics["tables/samples_per_insert_asked"] = flow.samples_per_insert
+    for name in (EXPERIENCE, OLD, TO_EVALUATE, EVALUATIONS, TELEMETRY):
+        if name in info.tables:
+            size = info.tables[name].current_size
+            metrics[f"tables/{name}_size"] = float(size)
     return metrics
