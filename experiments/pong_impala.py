@@ -27,11 +27,10 @@ def experiment() -> Experiment:
     return Experiment(
         environment=dataclasses.replace(atari.impala("pong", num_envs=32), size=42),
         agent=IMPALAConfig(
-            optimizer=OptimizerConfig(learning_rate=6e-4, max_gradient_norm=0.5),
-            entropy_weight=0.01,
+            optimizer=OptimizerConfig(learning_rate=5e-4), entropy_weight=0.01
         ),
         network=ActorCriticConfig(shared_torso=True),
-        runtime=ActorsConfig(num_actors=2, rollout_steps=20, batch_trajectories=16),
+        runtime=ActorsConfig(num_actors=2, rollout_steps=20, batch_trajectories=8),
         budget=Budget(total_steps=4_000_000, evaluations=10, eval_episodes=8),
         threshold=18.0,
     )
