@@ -165,5 +165,5 @@ def test_a_setting_out_of_range_is_refused_when_it_is_made(settings, message):
 
 def test_ends_of_another_shape_than_the_rows_are_refused():
     core = recurrent.GRU(SIZE)
-    with pytest.raises(ValueError, match=r"is_first has shape \(8, 3\), expected"):
+    with pytest.raises(ValueError, match=r"is_first has shape \(6, 3\), expected"):
         core.init(jax.random.key(0), core.initial_memory(B), INPUTS, IS_FIRST[1:])
