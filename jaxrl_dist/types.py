@@ -58,6 +58,7 @@ class ArraySpec(NamedTuple):
     dtype: Any
     low: Any = None  # broadcastable to shape, or None where unbounded or unknown
     high: Any = None
+    channels_first: bool = False  # of an image: [C, H, W] and not [H, W, C]
 
 
 class DiscreteSpec(NamedTuple):

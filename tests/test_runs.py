@@ -30,6 +30,7 @@ from jaxrl_dist.plots import EVALUATION
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
 from jaxrl_dist.training.host_loop import NotFiniteError
+from jaxrl_dist.training.interruption import Interrupted
 from tests.small_experiments import (
     PRIORITIZED,
     assert_equal_bit_for_bit,
@@ -194,7 +195,7 @@ def test_a_signal_saves_the_very_step_at_which_the_run_stops(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(runs.Interrupted, match="and saved; go on with: python") as stop:
+    with pytest.raises(Interrupted, match="and saved; go on with: python") as stop:
         runs.start(whole, name="x", output_dir=folder.path)
     assert stop.value.signal == signal.SIGTERM
     said = re.search(r"environment step ([\d,]+) of 640,000", str(stop.value))

@@ -115,6 +115,12 @@ class R2D2Config:
         check_in_range(0, 1, priority_eta=self.priority_eta)
         if self.head not in ("q", "qr", "iqn"):
             raise ValueError(f"head must be q, qr or iqn, got {self.head!r}")
+        lasting = self.learner.exploration.random_action_steps
+        if lasting != 1:
+            raise ValueError(
+                "learner.exploration.random_action_steps must be 1 for R2D2, whose "
+                f"memory is that of its network, got {lasting}"
+            )
 
     @property
     def gamma(self) -> float:

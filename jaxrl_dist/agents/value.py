@@ -25,6 +25,7 @@ from jaxrl_dist.agents.exploration import (
     placed,
 )
 from jaxrl_dist.agents.flat import Flat, layout_of
+from jaxrl_dist.agents.lasting_actions import explorer
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.checks import check_at_least, check_in_range
 from jaxrl_dist.types import (
@@ -131,11 +132,15 @@ def make_value_agent(
         lambda layout: make_gradients(config, objective, layout, axis_name),
         total_updates,
     )
+    exploring = explorer(
+        config.exploration,
+        make_draw(objective.draw),
+        make_act(config.exploration.ladder, objective.q_values, axis_name),
+        axis_name,
+    )
     return Agent(
         **learner._asdict(),
-        initial_memory=lambda batch_size: (),
-        draw=make_draw(objective.draw),
-        act=make_act(config.exploration.ladder, objective.q_values, axis_name),
+        **exploring._asdict(),
         sequence_length=config.n_step + 1,
         distribution=make_distribution(objective),
         initial_priorities=make_initial_priorities(config, objective),

@@ -6,11 +6,18 @@ one before the row is read, whatever it was: so a sequence may hold several epis
 LSTM and GRU multiply their inputs for all rows at once, before the loop through time,
 which keeps the recurrent product alone. MinGRU has no product in the loop and is
 parallel in time.
+
+The biases of the gates that forget start such that some units remember for two rows,
+some for `longest_memory`, and the others for something between. Gates that start half
+open lose what is older than a few rows, and gradients with it.
+
+Source:
+    Tallec and Ollivier 2018, Can recurrent neural networks warp time?, section 2,
+    arXiv:1804.11188; here the spread is even in the logarithm, and not drawn.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,12 +25,15 @@ import jax.numpy as jnp
 
 from jaxrl_dist.checks import check_at_least, check_rank, check_shape
 from jaxrl_dist.networks.dense import Dense
-from jaxrl_dist.types import ArrayTree
+from jaxrl_dist.networks.through_time import (
+    Gates,
+    linear_recurrence,
+    read_rows,
+    split_gates,
+)
 
 CoreKind = Literal["none", "lstm", "gru", "min_gru"]
 INPUT_INIT = nn.initializers.lecun_normal()
-# How many rows the memories of a MinGRU's units last before training, on average.
-SHORTEST_MEMORY, LONGEST_MEMORY = 2.0, 100.0
 
 
 class LSTMMemory(NamedTuple):
@@ -34,17 +44,19 @@ class LSTMMemory(NamedTuple):
 
 
 class LSTM(nn.Module):
-    """Long short-term memory; forget gates start open, with a bias of 1.
+    """Long short-term memory.
 
     Attributes:
         size: H, units.
+        longest_memory: rows that the most patient unit remembers before training.
 
     Source:
         Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with the forget
-        gate of Gers et al. 2000; its bias: Jozefowicz et al. 2015, section 2.2.
+        gate of Gers et al. 2000.
     """
 
     size: int
+    longest_memory: int = 100
 
     @nn.nowrap
     def initial_memory(self, batch_size: int) -> LSTMMemory:
@@ -67,9 +79,11 @@ class LSTM(nn.Module):
             Memory after the last row, and outputs [T, B, H].
         """
         _check_rows(inputs, is_first)
-        gates = Dense(4 * self.size, kernel_init=INPUT_INIT, bias_init=_forget_bias)
+        keep = _keep_bias(self.size, self.longest_memory)
+        layer = _inputs_layer(-keep, keep, 0.0 * keep, 0.0 * keep)
         kernel = self.param("recurrent", _orthogonal_gates, (self.size, 4 * self.size))
-        return _read_rows(_lstm_cell, kernel, memory, gates(inputs), is_first)
+        gates = split_gates(layer(inputs), 4)
+        return read_rows(_lstm_cell, kernel, memory, gates, is_first)
 
 
 class GRUMemory(NamedTuple):
@@ -83,12 +97,14 @@ class GRU(nn.Module):
 
     Attributes:
         size: H, units.
+        longest_memory: as for LSTM.
 
     Source:
         Cho et al. 2014, arXiv:1406.1078, version 1.
     """
 
     size: int
+    longest_memory: int = 100
 
     @nn.nowrap
     def initial_memory(self, batch_size: int) -> GRUMemory:
@@ -101,9 +117,11 @@ class GRU(nn.Module):
     ) -> tuple[GRUMemory, jax.Array]:
         """Reads rows; arguments and results as for `LSTM`."""
         _check_rows(inputs, is_first)
-        gates = Dense(3 * self.size, kernel_init=INPUT_INIT)(inputs)
+        keep = _keep_bias(self.size, self.longest_memory)
+        layer = _inputs_layer(0.0 * keep, keep, 0.0 * keep)
         kernel = self.param("recurrent", _orthogonal_gates, (self.size, 3 * self.size))
-        return _read_rows(_gru_cell, kernel, memory, gates, is_first)
+        gates = split_gates(layer(inputs), 3)
+        return read_rows(_gru_cell, kernel, memory, gates, is_first)
 
 
 class MinGRU(nn.Module):
@@ -112,17 +130,16 @@ class MinGRU(nn.Module):
         z_t = sigmoid(W_z x_t + b_z)
         h_t = (1 - z_t) h_{t-1} + z_t (W_h x_t + b_h)
 
-    The biases b_z start such that memories last from two rows to a hundred.
-
     Attributes:
         size: H, units.
+        longest_memory: as for LSTM.
 
     Source:
-        Feng et al. 2024, Were RNNs All We Needed?, section 3.1, arXiv:2410.01201; the
-        biases: Tallec and Ollivier 2018, section 2, arXiv:1804.11188.
+        Feng et al. 2024, Were RNNs All We Needed?, section 3.1, arXiv:2410.01201.
     """
 
     size: int
+    longest_memory: int = 100
 
     @nn.nowrap
     def initial_memory(self, batch_size: int) -> jax.Array:
@@ -135,12 +152,13 @@ class MinGRU(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Reads rows; arguments and results as for `LSTM`, memory [B, H]."""
         _check_rows(inputs, is_first)
-        layer = Dense(2 * self.size, kernel_init=INPUT_INIT, bias_init=_spread_bias)
+        keep = _keep_bias(self.size, self.longest_memory)
+        layer = _inputs_layer(-keep, 0.0 * keep)
         update, candidate = jnp.split(layer(inputs), 2, axis=-1)
         # A factor of exactly 0 forgets exactly, also in the gradient.
         kept = jnp.where(is_first[..., None], 0.0, nn.sigmoid(-update))
         added = nn.sigmoid(update) * candidate
-        outputs = _linear_recurrence(kept, added, memory)
+        outputs = linear_recurrence(kept, added, memory)
         return outputs[-1], outputs
 
 
@@ -156,20 +174,26 @@ class CoreConfig:
         kind: lstm, gru, or min_gru, which is parallel in time; none for a network
             without memory.
         size: units, from 1.
+        longest_memory: rows that the most patient unit remembers before training, from
+            2; learning may change it.
 
     Raises:
-        ValueError: size is below 1.
+        ValueError: a setting is out of its range.
     """
 
     kind: CoreKind = "none"
     size: int = 64
+    longest_memory: int = 100
 
     def __post_init__(self) -> None:
         check_at_least(1, size=self.size)
+        check_at_least(2, longest_memory=self.longest_memory)
 
     def build(self) -> Core | None:
         """Builds the core; None if there is to be none."""
-        return None if self.kind == "none" else CORES[self.kind](self.size)
+        if self.kind == "none":
+            return None
+        return CORES[self.kind](self.size, self.longest_memory)
 
 
 def _check_rows(inputs: jax.Array, is_first: jax.Array) -> None:
@@ -177,76 +201,20 @@ def _check_rows(inputs: jax.Array, is_first: jax.Array) -> None:
     check_shape(inputs.shape[:2], is_first=is_first)
 
 
-def _read_rows(
-    cell: Callable,
-    kernel: jax.Array,
-    memory: Any,
-    projected: jax.Array,
-    is_first: jax.Array,
-) -> tuple[Any, jax.Array]:
-    """Reads rows [T, B, G] that are inputs times weights; a single one without a loop.
-
-    Args:
-        cell: (memory [B, H], projected [B, G], hidden times kernel [B, G]) to the
-            memory after the row.
-        kernel: [H, G] of the recurrent product.
-        memory: [B, H] before the first row; `hidden` is also the output.
-        projected: [T, B, G].
-        is_first: [T, B] bool.
-    """
-
-    def one_row(memory: Any, row: tuple) -> tuple[Any, jax.Array]:
-        projected, is_first = row
-        memory = reset(memory, is_first)
-        memory = cell(memory, projected, memory.hidden @ kernel)
-        return memory, memory.hidden
-
-    if len(projected) == 1:
-        memory, output = one_row(memory, (projected[0], is_first[0]))
-        return memory, output[None]
-    return jax.lax.scan(one_row, memory, (projected, is_first))
-
-
-def reset(memory: ArrayTree, is_first: jax.Array) -> ArrayTree:
-    """Memory [B, ...] with zeros, the initial memory, where is_first [B]."""
-    return jax.tree.map(lambda x: jnp.where(is_first[:, None], 0.0, x), memory)
-
-
-def _lstm_cell(
-    memory: LSTMMemory, projected: jax.Array, recurrent: jax.Array
-) -> LSTMMemory:
-    """One row [B, 4 H] of an LSTM: gates in the order input, forget, output, new."""
-    *gates, new = jnp.split(projected + recurrent, 4, axis=-1)
+def _lstm_cell(memory: LSTMMemory, projected: Gates, recurrent: Gates) -> LSTMMemory:
+    """One row of an LSTM: gates in the order input, forget, output, new."""
+    *gates, new = (x + y for x, y in zip(projected, recurrent, strict=True))
     input_gate, forget_gate, output_gate = map(nn.sigmoid, gates)
     cell = forget_gate * memory.cell + input_gate * jnp.tanh(new)
     return LSTMMemory(output_gate * jnp.tanh(cell), cell)
 
 
-def _gru_cell(
-    memory: GRUMemory, projected: jax.Array, recurrent: jax.Array
-) -> GRUMemory:
-    """One row [B, 3 H] of a GRU: reset gate, update gate, new."""
-    size = memory.hidden.shape[-1]
-    gates = nn.sigmoid(projected[:, : 2 * size] + recurrent[:, : 2 * size])
-    reset_gate, update_gate = jnp.split(gates, 2, axis=-1)
-    new = jnp.tanh(projected[:, 2 * size :] + reset_gate * recurrent[:, 2 * size :])
+def _gru_cell(memory: GRUMemory, projected: Gates, recurrent: Gates) -> GRUMemory:
+    """One row of a GRU: reset gate, update gate, new."""
+    reset_gate = nn.sigmoid(projected[0] + recurrent[0])
+    update_gate = nn.sigmoid(projected[1] + recurrent[1])
+    new = jnp.tanh(projected[2] + reset_gate * recurrent[2])
     return GRUMemory(new + update_gate * (memory.hidden - new))
-
-
-def _linear_recurrence(
-    factors: jax.Array, terms: jax.Array, initial: jax.Array
-) -> jax.Array:
-    """Computes h_t = factors_t h_{t-1} + terms_t, [T, B, H], from h_0 [B, H] on."""
-    terms = terms.at[0].add(factors[0] * initial)
-    if len(terms) == 1:
-        return terms
-
-    def join(early: tuple, late: tuple) -> tuple[jax.Array, jax.Array]:
-        (factor, term), (late_factor, late_term) = early, late
-        return factor * late_factor, late_factor * term + late_term
-
-    _, values = jax.lax.associative_scan(join, (factors, terms))
-    return values
 
 
 def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
@@ -257,14 +225,18 @@ def _orthogonal_gates(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     return jnp.concatenate([initial(k, (size, size)) for k in keys], axis=-1)
 
 
-def _forget_bias(key: jax.Array, shape: tuple[int], dtype: Any) -> jax.Array:
-    """Biases of an LSTM, [4 H]: 1 for forget gates, 0 for the others."""
-    size = shape[0] // 4
-    return jnp.zeros(shape, dtype).at[size : 2 * size].set(1.0)
+def _inputs_layer(*biases: jax.Array) -> nn.Module:
+    """The layer [..., F] to [..., G * H] of G gates that start with biases [H]."""
+    bias = jnp.concatenate(biases)
+    return Dense(
+        len(bias), kernel_init=INPUT_INIT, bias_init=lambda key, shape, dtype: bias
+    )
 
 
-def _spread_bias(key: jax.Array, shape: tuple[int], dtype: Any) -> jax.Array:
-    """Biases of a MinGRU, [2 H]: memories of all lengths, and 0 for what is new."""
-    size = shape[0] // 2
-    rows = jnp.geomspace(SHORTEST_MEMORY, LONGEST_MEMORY, size, dtype=dtype)
-    return jnp.concatenate([-jnp.log(rows - 1.0), jnp.zeros(size, dtype)])
+def _keep_bias(size: int, longest_memory: int) -> jax.Array:
+    """Biases [H] of gates that keep what is remembered, for 2 rows up to the longest.
+
+    A gate of value 1 - 1 / n keeps it for n rows on average.
+    """
+    rows = jnp.geomspace(2.0, longest_memory, size)
+    return jnp.log(rows - 1.0)

@@ -1,0 +1,216 @@
+"""One process of a run with actors: python -m jaxrl_dist.worker <role> ...
+
+A launcher starts them. Each builds what it needs from the run's config.json, and meets
+the others at the Reverb server. Exit status: as `jaxrl_dist.cli` says; 2 means that
+starting it again would not help.
+"""
+
+import argparse
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrl_dist.compilation_cache import use_compilation_cache
+from jaxrl_dist.environments.build import HostConfig
+from jaxrl_dist.parts import Part, build, connect
+from jaxrl_dist.replay import reverb
+from jaxrl_dist.training import actor, evaluator, on_host
+from jaxrl_dist.training.collecting import Acting, Share, make_collect, start_key
+from jaxrl_dist.training.host_loop import NotFiniteError
+from jaxrl_dist.training.interruption import Interrupted
+from jaxrl_dist.training.parameters import Fetcher
+from jaxrl_dist.training.telemetry import Reporter
+
+REFUSED, FAILED, NOT_FINITE, SIGNALLED = 2, 1, 3, 128
+PARENT_SECONDS = 0.5  # between looks at whether the parent lives
+REFUSALS = (
+    ValueError,
+    FileNotFoundError,
+    reverb.TableError,
+    reverb.TablesDifferError,
+)
+# Of the operating system: what does not get better by trying again.
+LASTING = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
+
+
+def use_one_cpu_device() -> None:
+    """Keeps JAX away from accelerators, and on one core."""
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 1)
+    use_compilation_cache()
+
+
+def run_actor(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+    """Acts, until it is ended."""
+    use_one_cpu_device()
+    part = build(arguments.config, num_devices=1)
+    experiment, wiring, runtime = part.named.experiment, part.wiring, part.runtime
+    client = connect(arguments.server, part, beat)
+    size = experiment.environment.num_envs // runtime.num_actors
+    share = Share(arguments.index * size, size, experiment.environment.num_envs)
+    incarnation = int(time.time()) & 0x7FFFFFFF
+    key = start_key(experiment.seed, runtime.num_actors, arguments.index)
+    if wiring.flow.kind != "rounds":
+        # One that takes the place of another must not live its life again.
+        key = jax.random.fold_in(key, incarnation)
+    links = actor.Links(
+        client=client,
+        fetcher=Fetcher(
+            client, wiring.published, wiring.acting_like, seconds_between(part)
+        ),
+        reporter=Reporter(client),
+        beat=beat,
+    )
+    setting, environment = part.plan.setting, experiment.environment
+    if isinstance(environment, HostConfig):
+        collect = on_host.make_host_collect(
+            setting, wiring.flow, share, key, environment
+        )
+    else:
+        collect = make_collect(setting, wiring.flow, share, key, wiring.acting_like)
+    sender = actor.Sender(links, wiring.flow, runtime, wiring.row, share)
+    actor.Actor(arguments.index, incarnation, links, collect, sender).run(
+        runtime, lock_step=wiring.flow.kind == "rounds", stopped=lambda: False
+    )
+
+
+def seconds_between(part: Part) -> float:
+    """How often an actor looks for parameters: at once where it waits for them."""
+    seconds = part.runtime.fetch_seconds
+    return min(0.001, seconds) if part.wiring.flow.kind == "rounds" else seconds
+
+
+def run_evaluator(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+    """Plays whole episodes for the learner, until it is ended."""
+    use_one_cpu_device()
+    part = build(arguments.config, num_devices=1)
+    client = connect(arguments.server, part, beat)
+    evaluator.run(
+        client,
+        make_player(part, beat),
+        requests=part.wiring.requests,
+        results=part.wiring.results,
+        beat=beat,
+    )
+
+
+def make_player(
+    part: Part, beat: Callable[[], None]
+) -> Callable[[Acting, int], np.ndarray]:
+    """What plays whole episodes, on the device or on the host."""
+    experiment = part.named.experiment
+    number = experiment.budget.eval_episodes
+    if not isinstance(experiment.environment, HostConfig):
+        return evaluator.make_player(
+            part.plan.setting,
+            seed=experiment.seed,
+            num_episodes=number,
+            acting_like=part.wiring.acting_like,
+        )
+    play = on_host.make_host_player(
+        part.plan.setting, experiment.environment, num_episodes=number
+    )
+    return lambda acting, index: play(acting, experiment.seed, index, beat)
+
+
+def run_learner(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+    """Learns until the budget is used up."""
+    from jaxrl_dist import learner_process  # heavier than what actors need
+
+    learner_process.run(arguments, beat)
+
+
+def run_server(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+    """Serves the tables of a run until it is asked to end, and saves them."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    config = reverb.ServerConfig(
+        port=int(arguments.server.rpartition(":")[2]),
+        checkpoint_dir=arguments.run / "server",
+        checkpoint_every_seconds=arguments.checkpoint_seconds,
+        keep_checkpoints=1,
+    )
+    tables = reverb.load_tables(arguments.tables)
+    with reverb.Server(tables, config, _log) as server:
+        while not ended.is_set():
+            beat()
+            if (status := server.wait(0.2)) is not None:
+                raise reverb.ServerError(f"the Reverb server ended with {status}")
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+ROLES = {
+    "actor": run_actor,
+    "learner": run_learner,
+    "evaluator": run_evaluator,
+    "server": run_server,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one process; its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m jaxrl_dist.worker")
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--server", required=True, help="host:port")
+    parser.add_argument("--index", type=int, default=0, help="of an actor")
+    parser.add_argument("--run", type=Path, help="folder, of learner and server")
+    parser.add_argument("--tables", type=Path, help="file, of a server")
+    parser.add_argument("--checkpoint-seconds", type=float, help="of a server")
+    parser.add_argument("--began", type=float, default=None, help="time.time()")
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    end_with_parent()
+    return one_line(lambda: ROLES[parsed.role](parsed, lambda: None))
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that started it is no more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(FAILED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def one_line(action: Callable[[], Any]) -> int:
+    """Does something; says in one line what anybody may get wrong, and its status."""
+    try:
+        action()
+    except Interrupted as stop:
+        return SIGNALLED + stop.signal
+    except NotFiniteError as error:
+        return _say(error, NOT_FINITE)
+    except REFUSALS as error:
+        return _say(error, REFUSED)
+    except (TimeoutError, reverb.ReverbError) as error:
+        return _say(error, FAILED)
+    except OSError as error:
+        return _say(error, REFUSED if error.errno in LASTING else FAILED)
+    return 0
+
+
+def _say(error: Exception, status: int) -> int:
+    print("error:", " ".join(str(error).split()), file=sys.stderr, flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
