@@ -12,14 +12,14 @@ are those in the replay at the end of the run. Prints tables and draws
 `discrepancy.png`. Measured: RESULTS.md.
 
     python -m experiments.r2d2_ablation
-    python -m experiments.r2d2_ablation --total-steps 200000 --num-seeds 1
+    python -m experiments.r2d2_ablation --total-steps 200000 --only stored_burn_in zero
 """
 
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,13 @@ from jaxrl_dist.types import ArrayTree, Params, Trajectory
 
 NAME = "cartpole_no_velocity_r2d2"
 SHOWN = (0, 1, 2, 4, 8, 16)  # rows of burn-in, in the table
+Variant = Literal["stored_burn_in", "stored", "zero_burn_in", "zero"]
+COLORS: dict[Variant, str] = {
+    "stored_burn_in": "#1f5fa8",
+    "stored": "#2a9d8f",
+    "zero_burn_in": "#c0562b",
+    "zero": "#8d6cab",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +56,18 @@ class Arguments:
         num_seeds: runs of each, with seeds that follow one another.
         output_dir: gets a folder for each variant, and the picture; a finished run that
             is there already is not trained again.
+        only: names of the variants, as several processes share them; none of them for
+            all.
     """
 
     total_steps: int = 500_000
     seed: int = 0
     num_seeds: int = 3
     output_dir: Path = Path("runs/r2d2_ablation")
+    only: tuple[Variant, ...] = ()
 
 
-def variants(whole: Experiment) -> dict[str, Experiment]:
+def variants(whole: Experiment) -> dict[Variant, Experiment]:
     """Stored or zero memory, with or without a burn-in, by name.
 
     Args:
@@ -65,13 +75,16 @@ def variants(whole: Experiment) -> dict[str, Experiment]:
     """
     agent = whole.agent
     assert isinstance(agent, R2D2Config)
-    found = {}
-    for begin, stored in (("stored", True), ("zero", False)):
-        for rows in (agent.burn_in, 0):
-            changed = dataclasses.replace(agent, stored_state=stored, burn_in=rows)
-            name = f"{begin}_burn_in_{rows}"
-            found[name] = dataclasses.replace(whole, agent=changed)
-    return found
+
+    def change(**settings: Any) -> Experiment:
+        return dataclasses.replace(whole, agent=dataclasses.replace(agent, **settings))
+
+    return {
+        "stored_burn_in": whole,
+        "stored": change(burn_in=0),
+        "zero_burn_in": change(stored_state=False),
+        "zero": change(stored_state=False, burn_in=0),
+    }
 
 
 class Discrepancy(NamedTuple):
@@ -182,7 +195,7 @@ def in_order(shape: store.Shape, stored: store.Rows) -> tuple[Trajectory, ArrayT
     return rows, starts
 
 
-def table(found: Mapping[str, Discrepancy]) -> str:
+def table(found: Mapping[Variant, Discrepancy]) -> str:
     """The discrepancies as a Markdown table."""
     lines = [
         "| trained with | begins with | "
@@ -197,15 +210,15 @@ def table(found: Mapping[str, Discrepancy]) -> str:
     return "\n".join(lines)
 
 
-def draw(found: Mapping[str, Discrepancy], path: Path) -> None:
+def draw(found: Mapping[Variant, Discrepancy], path: Path) -> None:
     """Draws the discrepancies against the rows of burn-in, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    colors = ("#1f5fa8", "#2a9d8f", "#c0562b", "#8d6cab")
-    for (name, each), color in zip(found.items(), colors, strict=True):
+    for name, each in found.items():
+        color = COLORS[name]
         label = f"trained with {name.replace('_', ' ')}"
         axes.plot(each.stored, color=color, label=f"{label}: from stored memory")
         axes.plot(each.zero, color=color, linestyle="--", label=f"{label}: from zeros")
@@ -219,8 +232,8 @@ def draw(found: Mapping[str, Discrepancy], path: Path) -> None:
     FigureCanvasAgg(figure).print_png(path)
 
 
-def run_all(arguments: Arguments) -> dict[str, Path]:
-    """Trains every variant; the folders of the runs by name."""
+def run_all(arguments: Arguments) -> dict[Variant, Path]:
+    """Trains every variant, or those asked for; the folders of the runs by name."""
     whole = cartpole_no_velocity_r2d2.experiment()
     budget = dataclasses.replace(whole.budget, total_steps=arguments.total_steps)
     whole = dataclasses.replace(
@@ -228,6 +241,8 @@ def run_all(arguments: Arguments) -> dict[str, Path]:
     )
     folders = {}
     for name, experiment in variants(whole).items():
+        if arguments.only and name not in arguments.only:
+            continue
         folder = arguments.output_dir / name
         if not RunFolder(folder).summary.is_file():
             # Named after the module with which each row can be had alone.
