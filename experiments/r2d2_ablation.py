@@ -11,11 +11,15 @@ True memory is that of the trained network, read from the beginning of the episo
 are those in the replay at the end of the run. Prints tables and draws
 `discrepancy.png`. Measured: RESULTS.md.
 
+What is there already is neither trained nor measured again, so that several processes
+can share the work and one of them can sum it up.
+
     python -m experiments.r2d2_ablation
     python -m experiments.r2d2_ablation --total-steps 200000 --only stored_burn_in zero
 """
 
 import dataclasses
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,8 +58,7 @@ class Arguments:
         total_steps: environment steps of each run and seed.
         seed: of the first run of each.
         num_seeds: runs of each, with seeds that follow one another.
-        output_dir: gets a folder for each variant, and the picture; a finished run that
-            is there already is not trained again.
+        output_dir: gets a folder for each variant, and the picture.
         only: names of the variants, as several processes share them; none of them for
             all.
     """
@@ -164,9 +167,9 @@ def measure(path: Path) -> Discrepancy:
         num_devices=restored.plan.num_devices,
         period=setting.agent.sequence_period,
     )
-    network = agent.build_head(
-        experiment.network.build(setting.normaliser.spec)  # type: ignore[arg-type]
-    ).network
+    # Of the kind that the agent needs, as `Experiment` has checked.
+    make: Any = experiment.network.build(setting.normaliser.spec)
+    network = agent.build_head(make).network
     found = []
     for seed in range(experiment.num_seeds):
         state: Any = jax.tree.map(lambda x, s=seed: x[0, s], restored.state)
@@ -174,6 +177,16 @@ def measure(path: Path) -> Discrepancy:
         params = setting.agent.acting_params(state.agent).params
         found.append(discrepancy(network, params, rows, starts, shape.period))
     return Discrepancy(*(np.mean(each, axis=0) for each in zip(*found, strict=True)))
+
+
+def measured(path: Path) -> Discrepancy:
+    """What `measure` finds in a run's folder, or found before."""
+    file = path / "discrepancy.json"
+    if not file.is_file():
+        found = {name: each.tolist() for name, each in measure(path)._asdict().items()}
+        file.write_text(json.dumps(found), encoding="utf-8")
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    return Discrepancy(**{name: np.array(each) for name, each in saved.items()})
 
 
 def in_order(shape: store.Shape, stored: store.Rows) -> tuple[Trajectory, ArrayTree]:
@@ -261,7 +274,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     cli.prepare(cartpole_no_velocity_r2d2.experiment().runtime.num_devices)
     folders = run_all(parsed)
-    found = {name: measure(folder) for name, folder in folders.items()}
+    found = {name: measured(folder) for name, folder in folders.items()}
     print(summarise.table(list(folders.values())))
     print()
     print(table(found))
