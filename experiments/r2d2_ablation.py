@@ -172,9 +172,12 @@ def measure(path: Path) -> Discrepancy:
     network = agent.build_head(make).network
     found = []
     for seed in range(experiment.num_seeds):
-        state: Any = jax.tree.map(lambda x, s=seed: x[0, s], restored.state)
-        rows, starts = in_order(shape, state.replay.stored)
-        params = setting.agent.acting_params(state.agent).params
+        stored, state = jax.tree.map(
+            lambda x, s=seed: jnp.asarray(x[0, s]),
+            (restored.state.replay.stored, restored.state.agent),
+        )
+        rows, starts = in_order(shape, stored)
+        params = setting.agent.acting_params(state).params
         found.append(discrepancy(network, params, rows, starts, shape.period))
     return Discrepancy(*(np.mean(each, axis=0) for each in zip(*found, strict=True)))
 
