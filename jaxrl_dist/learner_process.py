@@ -31,7 +31,6 @@ from jaxrl_dist.training.learning import Batch, Learning, make_learning, state_l
 from jaxrl_dist.training.parameters import Publisher
 from jaxrl_dist.training.telemetry import COLUMNS, Collector
 
-
 COMPILE_SECONDS = 600.0  # at most, without a heartbeat
 
 
