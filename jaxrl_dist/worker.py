@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxrl_dist.compilation_cache import use_compilation_cache
+from jaxrl_dist.environments.build import HostConfig
 from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
-from jaxrl_dist.training import actor, evaluator
-from jaxrl_dist.training.collecting import Share, make_collect, start_key
+from jaxrl_dist.training import actor, evaluator, on_host
+from jaxrl_dist.training.collecting import Acting, Share, make_collect, start_key
 from jaxrl_dist.training.heartbeat import beat
 from jaxrl_dist.training.host_loop import NotFiniteError
 from jaxrl_dist.training.interruption import Interrupted
@@ -74,9 +76,13 @@ def act(part: Part, address: str, index: int, beat: Callable[..., None]) -> None
         # One that takes the place of another must not live its life again.
         key = jax.random.fold_in(key, incarnation)
     beat(COMPILE_SECONDS)
-    collect = make_collect(
-        part.plan.setting, wiring.flow, share, key, wiring.acting_like
-    )
+    setting, environment = part.plan.setting, experiment.environment
+    if isinstance(environment, HostConfig):
+        collect = on_host.make_host_collect(
+            setting, wiring.flow, share, key, environment
+        )
+    else:
+        collect = make_collect(setting, wiring.flow, share, key, wiring.acting_like)
     links = actor.Links(
         client=client,
         fetcher=Fetcher(
@@ -111,22 +117,35 @@ def evaluate(part: Part, address: str, beat: Callable[..., None]) -> None:
     """Evaluates for ever; the arguments are those of `act`."""
     client = connect(address, part, beat)
     beat(COMPILE_SECONDS)
-    play = evaluator.make_player(
-        part.plan.setting,
-        seed=part.named.experiment.seed,
-        num_episodes=part.named.experiment.budget.eval_episodes,
-        acting_like=part.wiring.acting_like,
-    )
     try:
         evaluator.run(
             client,
-            play,
+            make_player(part, beat),
             requests=part.wiring.requests,
             results=part.wiring.results,
             beat=beat,
         )
     finally:
         client.close()
+
+
+def make_player(
+    part: Part, beat: Callable[..., None]
+) -> Callable[[Acting, int], np.ndarray]:
+    """What plays whole episodes, on the device or on the host."""
+    experiment = part.named.experiment
+    number = experiment.budget.eval_episodes
+    if not isinstance(experiment.environment, HostConfig):
+        return evaluator.make_player(
+            part.plan.setting,
+            seed=experiment.seed,
+            num_episodes=number,
+            acting_like=part.wiring.acting_like,
+        )
+    play = on_host.make_host_player(
+        part.plan.setting, experiment.environment, num_episodes=number
+    )
+    return lambda acting, index: play(acting, experiment.seed, index, beat)
 
 
 def run_learner(arguments: argparse.Namespace) -> None:
