@@ -57,8 +57,10 @@ from jaxrl_dist.types import Agent
 MAX_SEED = 2**31 - 1
 RuntimeConfig = OnDeviceConfig | ActorsConfig
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
-ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
-ValueAgent = ReplayedValueAgent | R2D2Config | PQNConfig
+ReplayedValueAgent = (
+    DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig | R2D2Config
+)
+ValueAgent = ReplayedValueAgent | PQNConfig
 PolicyAndCriticsAgent = SACConfig | TD3Config | DiscreteSACConfig
 AgentConfig = ActorCriticAgent | ValueAgent | PolicyAndCriticsAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig

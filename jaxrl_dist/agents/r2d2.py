@@ -113,6 +113,8 @@ class R2D2Config:
         if self.huber_delta is not None:
             check_above(0, huber_delta=self.huber_delta)
         check_in_range(0, 1, priority_eta=self.priority_eta)
+        if self.head not in ("q", "qr", "iqn"):
+            raise ValueError(f"head must be q, qr or iqn, got {self.head!r}")
         lasting = self.learner.exploration.random_action_steps
         if lasting != 1:
             raise ValueError(

@@ -8,7 +8,8 @@ import pytest
 import experiments
 from jaxrl_dist.experiment import plan
 
-NO_RUNS = {"summarise", "rainbow_ablation"}  # modules that describe no run of their own
+# Modules that describe no run of their own.
+NO_RUNS = {"summarise", "rainbow_ablation", "r2d2_ablation"}
 MODULES = sorted(
     module.name
     for module in pkgutil.iter_modules(experiments.__path__)
