@@ -209,7 +209,8 @@ def make_logger(session: Session) -> Many:
     """Everything that listens to a run."""
     experiment, folder = session.named.experiment, session.folder
     step = session.counters.env_steps // experiment.num_seeds
-    resumed = step if session.counters.updates else None
+    # A learner that is started again before its first checkpoint begins anew.
+    resumed = step if session.counters.updates or folder.metrics.exists() else None
     title = f"{session.named.name} → {folder.path}"
     return Many(
         Terminal(title, experiment.budget.total_steps, step),

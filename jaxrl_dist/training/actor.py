@@ -21,6 +21,7 @@ from jaxrl_dist.training.experience import EXPERIENCE, OLD, Row
 from jaxrl_dist.training.flow import Flow
 from jaxrl_dist.training.parameters import Fetched, Fetcher
 from jaxrl_dist.training.telemetry import ActorReport, Reporter
+from jaxrl_dist.types import ArrayTree
 
 REPORT_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 0.005  # between looks at whether there is room
@@ -100,6 +101,7 @@ class Sender:
             ReverbError: the server refused earlier items.
         """
         rows = jax.tree.map(np.asarray, collected.rows)
+        rows = rows._replace(memory=kept_memory(rows.memory, self._flow.period))
         shape = rows.is_first.shape
         packed = self._row.pack(
             Row(
@@ -147,6 +149,20 @@ class Sender:
         self._writer.create_items(table, num_rows, priorities)
 
 
+def kept_memory(memory: ArrayTree, period: int) -> ArrayTree:
+    """Memory [T, B, ...] of the rows with which a sequence begins; 0 in the others.
+
+    Nobody reads it there, and zeros are compressed to almost nothing.
+    """
+
+    def keep(x: np.ndarray) -> np.ndarray:
+        kept = np.zeros_like(x)
+        kept[::period] = x[::period]
+        return kept
+
+    return jax.tree.map(keep, memory)
+
+
 class Clock:
     """Seconds by what they were spent on."""
 
@@ -162,7 +178,7 @@ class Clock:
 
 
 class Actor:
-    """Acts until it is told to stop.
+    """Acts and sends what it sees.
 
     Attributes:
         index: its number, from 0.
@@ -187,13 +203,12 @@ class Actor:
         self._reported = time.monotonic()
         self._fetched = 0
 
-    def run(self, config: ActorsConfig, lock_step: bool, stopped: Callable) -> None:
-        """Acts and sends.
+    def run(self, config: ActorsConfig, *, lock_step: bool) -> None:
+        """Acts and sends, for ever.
 
         Args:
             config: of the run.
             lock_step: wait for new parameters after each rollout.
-            stopped: () to whether to end.
 
         Raises:
             TimeoutError: no parameters came in time.
@@ -203,7 +218,7 @@ class Actor:
         parameters = links.fetcher.wait(None, config.timeout_seconds, links.beat)
         state = self._collect.begin()
         sequence = self.incarnation << INCARNATION_BITS
-        while not stopped():
+        while True:
             links.beat()
             self._sender.wait_for_room()
             self._clock.note("waiting")
@@ -218,7 +233,6 @@ class Actor:
                 serial, seconds = parameters.serial, config.timeout_seconds
                 parameters = links.fetcher.wait(serial, seconds, links.beat)
                 self._clock.note("idle")
-        self._sender.close()
 
     def _act(self, parameters: Fetched, state: Any) -> tuple[Any, Collected]:
         acting: Acting = parameters.arrays
