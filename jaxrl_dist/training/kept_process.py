@@ -41,7 +41,8 @@ class KeptProcess:
     Attributes:
         spec: what it is.
         restarts: how often it was started again.
-        lost: the first of the deaths after which it is not started any more.
+        lost: why it is not started any more: the first of too many deaths, or the one
+            after which another start would not help.
     """
 
     def __init__(
@@ -142,29 +143,35 @@ class KeptProcess:
         if process is not None:
             lines, where = process.last_lines(LAST_LINES), process.where
         death = Death(self.spec.name, status, reason, tuple(lines), where)
+        lived = self._has_beaten or now - self._started > self.spec.max_backoff_seconds
+        self._early_deaths = 0 if lived else self._early_deaths + 1
         self._deaths.append((now, death))
         while self._deaths[0][0] < now - self.spec.restart_window_seconds:
             self._deaths.popleft()
         if status in self.spec.lasting_statuses:
             self.lost = death
-        elif len(self._deaths) > self.spec.max_restarts:
-            self.lost = self._first_of(self._deaths)
+        elif self._has_died_too_often():
+            self.lost = self._first_of_deaths()
         if self.lost is not None:
             self._tell("given up", f"{death}; it is not started again")
             return
-        lived = self._has_beaten or now - self._started > self.spec.max_backoff_seconds
-        self._early_deaths = 0 if lived else self._early_deaths + 1
         longer = 2.0 ** min(30, max(0, self._early_deaths - 1))
         pause = min(self.spec.backoff_seconds * longer, self.spec.max_backoff_seconds)
         self._start_at = now + pause
         self._tell(kind, f"{death}; it is started again in {pause:g} s")
 
-    def _first_of(self, deaths: collections.deque[tuple[float, Death]]) -> Death:
-        first = deaths[0][1]
-        if len(deaths) == 1:
+    def _has_died_too_often(self) -> bool:
+        return (
+            len(self._deaths) > self.spec.max_restarts
+            or self._early_deaths > self.spec.max_early_restarts
+        )
+
+    def _first_of_deaths(self) -> Death:
+        first = self._deaths[0][1]
+        if len(self._deaths) == 1:
             return first
         seconds = self.spec.restart_window_seconds
-        times = f"ended {len(deaths)} times within {seconds:g} s, first it"
+        times = f"ended {len(self._deaths)} times within {seconds:g} s, first it"
         return first._replace(reason=f"{times} {first.reason}")
 
     def _tell(self, kind: Literal["started", "died", "hung", "given up"], message: str):
