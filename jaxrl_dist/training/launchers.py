@@ -114,7 +114,7 @@ class Process(Protocol):
         ...
 
     def kill(self) -> None:
-        """Ends it and all that it has started, at once; waits for that."""
+        """Ends it and all that it has started, at once; waits for its own end."""
         ...
 
     def last_lines(self, number: int) -> tuple[str, ...]:
