@@ -14,6 +14,7 @@ import numpy as np
 from jaxrl_dist import configuration
 from jaxrl_dist.agents.a2c import A2CConfig
 from jaxrl_dist.agents.c51 import C51Config
+from jaxrl_dist.agents.clipping import learning_from_clipped_rewards
 from jaxrl_dist.agents.discrete_sac import DiscreteSACConfig
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
@@ -21,12 +22,14 @@ from jaxrl_dist.agents.iqn import IQNConfig
 from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.agents.pqn import PQNConfig
 from jaxrl_dist.agents.qr_dqn import QRDQNConfig
+from jaxrl_dist.agents.r2d2 import R2D2Config
 from jaxrl_dist.agents.rainbow import RainbowConfig
 from jaxrl_dist.agents.sac import SACConfig
 from jaxrl_dist.agents.td3 import TD3Config
 from jaxrl_dist.checks import check_at_least, check_in_range, settings_of
 from jaxrl_dist.distribution import devices
-from jaxrl_dist.environments.build import EnvironmentConfig
+from jaxrl_dist.environments.base import BatchedEnvironment
+from jaxrl_dist.environments.build import EnvironmentConfig, HostConfig, host_stand_in
 from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.networks.build import ActorCriticConfig
 from jaxrl_dist.networks.policy_and_critics import PolicyAndCriticsConfig
@@ -55,7 +58,7 @@ MAX_SEED = 2**31 - 1
 RuntimeConfig = OnDeviceConfig | ActorsConfig
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
 ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
-ValueAgent = ReplayedValueAgent | PQNConfig
+ValueAgent = ReplayedValueAgent | R2D2Config | PQNConfig
 PolicyAndCriticsAgent = SACConfig | TD3Config | DiscreteSACConfig
 AgentConfig = ActorCriticAgent | ValueAgent | PolicyAndCriticsAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig
@@ -101,7 +104,7 @@ class Experiment:
     """What a module in `experiments/` returns; nothing is built until it runs.
 
     Attributes:
-        environment: what is acted in.
+        environment: what is acted in: on the device, or on the host.
         agent: how it learns.
         network: what it learns: policy and values, or values alone.
         replay: what it learns from, for an agent that keeps experience; else None.
@@ -116,7 +119,7 @@ class Experiment:
             that the agent needs.
     """
 
-    environment: EnvironmentConfig
+    environment: EnvironmentConfig | HostConfig
     agent: AgentConfig
     network: NetworkConfig = ActorCriticConfig()
     replay: ReplayConfig | None = None
@@ -170,7 +173,7 @@ def plan(experiment: Experiment) -> Plan:
     axis_name = devices.AXIS_NAME if num_devices > 1 else None
     schedule = make_schedule(config)
     with settings_of("environment", config.environment):
-        environment = config.environment.build()
+        environment = _environment(config)
         normaliser = make_normaliser(
             environment.spec,
             observations=config.environment.normalise_observations,
@@ -187,6 +190,8 @@ def plan(experiment: Experiment) -> Plan:
             total_updates *= updates_per_rollout(config.replay, _rollout_steps(config))
     with settings_of("agent", config.agent):
         agent = config.agent.build(network, total_updates, axis_name)
+    if isinstance(config.environment, HostConfig) and config.environment.clip_rewards:
+        agent = learning_from_clipped_rewards(agent)
     replay = _replay_setting(config, agent, schedule, num_devices, axis_name)
     setting = Setting(
         agent=agent,
@@ -227,6 +232,22 @@ def _flow(config: Experiment, agent: Agent) -> Flow | None:
     return flow
 
 
+def _environment(config: Experiment) -> BatchedEnvironment:
+    """The environment, or what stands in for one on the host.
+
+    Raises:
+        ValueError: it cannot be built, or not where the experiment runs.
+    """
+    chosen = config.environment
+    if not isinstance(chosen, HostConfig):
+        return chosen.build()
+    if isinstance(config.runtime, OnDeviceConfig):
+        raise ValueError(
+            f"{chosen.name} is stepped on the host; needs --runtime actors"
+        )
+    return host_stand_in(chosen)
+
+
 def _rollout_steps(config: Experiment) -> int:
     """Environment steps of one rollout of all environments."""
     number = config.environment.num_envs
@@ -238,7 +259,8 @@ def _rollout_steps(config: Experiment) -> int:
 def _gradient_rows(config: Experiment) -> int:
     """Rows behind each gradient step."""
     if config.replay is not None:
-        return config.replay.batch_size
+        learned = config.agent.trace if isinstance(config.agent, R2D2Config) else 1
+        return config.replay.batch_size * learned
     if isinstance(config.agent, PPOConfig | PQNConfig):
         return _rollout_steps(config) // config.agent.num_minibatches
     return _rollout_steps(config)
@@ -267,7 +289,7 @@ def _replay_setting(
     with settings_of("replay", config.replay):
         return make_replay_setting(
             config.replay,
-            agent.sequence_length,
+            agent,
             num_envs=config.environment.num_envs,
             rollout_steps=config.runtime.rollout_steps,
             total_rollouts=schedule.total,

@@ -20,7 +20,7 @@ ROWS = (
         "versions",
         "compilation_cache",
     },
-    {"rollout", "agents"},
+    {"rollout", "rollout_on_host", "agents"},
     {"distribution", "evaluation"},
     {"training"},
     {"experiment"},

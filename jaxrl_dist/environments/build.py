@@ -6,14 +6,17 @@ import inspect
 from collections.abc import Mapping
 
 from jaxrl_dist.checks import check_at_least, check_in_range
-from jaxrl_dist.environments import wrappers
+from jaxrl_dist.environments import host, wrappers
+from jaxrl_dist.environments.atari import AtariConfig
 from jaxrl_dist.environments.base import (
     BatchedEnvironment,
     Environment,
     batch,
     check_environment,
 )
+from jaxrl_dist.environments.gymnasium_env import GymnasiumConfig
 
+HostConfig = GymnasiumConfig | AtariConfig  # what is stepped on the host
 NO_LIMIT = 10**9  # steps, more than anybody plays
 ORIGINAL_STICKINESS = 0.1
 
@@ -156,3 +159,20 @@ def _load(path: str, parameters: Mapping[str, float]) -> Environment:
         )
     check_environment(environment)
     return environment
+
+
+def host_stand_in(config: HostConfig) -> BatchedEnvironment:
+    """Builds an environment on the host once, to see what shapes it answers.
+
+    Args:
+        config: of the environment.
+
+    Returns:
+        What answers zeros in these shapes, on the device.
+
+    Raises:
+        ValueError: it cannot be built.
+    """
+    environment = config.build(1)
+    environment.close()
+    return host.stand_in(environment.spec)

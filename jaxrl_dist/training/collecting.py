@@ -32,7 +32,7 @@ class Share(NamedTuple):
 class CollectorState(NamedTuple):
     """Where an actor's environments stand."""
 
-    rollout: rollout.RolloutState
+    rollout: Any  # RolloutState, or HostState of environments on the host
     episodes: statistics.RunningEpisodes
     return_so_far: ArrayTree  # [B] discounted; () if nobody asks
     recent: Trajectory  # [sequence_length - 1, B, ...] rows before; only for ranks
@@ -153,12 +153,23 @@ def one_rollout(
         state.rollout,
         num_steps=setting.rollout_steps,
     )
+    return after_rollout(setting, flow, acting, state._replace(rollout=now), rows)
+
+
+def after_rollout(
+    setting: Setting,
+    flow: Flow,
+    acting: Acting,
+    state: CollectorState,
+    rows: Trajectory,
+) -> tuple[CollectorState, Collected]:
+    """What is found out about the rows of a rollout, [T + 1, B, ...]."""
     episodes, sums = statistics.update(state.episodes, rows)
     return_so_far, carried = setting.normaliser.follow(state.return_so_far, rows)
     recent, priorities = state.recent, ()
     if recent != ():
         recent, priorities = ranks(setting, flow, acting, recent, rows)
-    state = CollectorState(now, episodes, return_so_far, recent)
+    state = CollectorState(state.rollout, episodes, return_so_far, recent)
     return state, Collected(rows, carried, priorities, sums)
 
 
