@@ -39,10 +39,11 @@ class ProcessSpec:
         lasting_statuses: exit statuses after which another start would not help.
         max_restarts: within `restart_window_seconds`, from 0.
         restart_window_seconds: above 0.
-        max_early_restarts: in a row, after deaths before its first heartbeat, from 0:
-            what cannot even begin is not tried for long.
+        max_early_restarts: in a row, after deaths before it was at work, from 0: what
+            cannot even begin is not tried for long. It is at work from its first usual
+            heartbeat on, or, if it sends none, after `max_backoff_seconds`.
         backoff_seconds: before it is started again, from 0; doubled for each time in a
-            row that it has ended before its first heartbeat.
+            row that it has ended before it was at work.
         max_backoff_seconds: the doubling ends here.
         start_timeout_seconds: from a start to its first heartbeat, above 0; None if it
             may take for ever.

@@ -58,6 +58,7 @@ class Plan(NamedTuple):
     schedule: Schedule  # in updates: calls of `Learning.learn`
     beta: tuple[float, float]  # of importance weights, at the run's beginning and end
     metadata: dict[str, Any]  # stored with every checkpoint
+    restarts: Callable[[], int] = int  # of all processes, so far; 0 by default
 
 
 class Learner:
@@ -210,6 +211,7 @@ class Learner:
             **self._actors.take(),
             **{name: metrics[name] for name in _telling_first(metrics)},
             **self._lag.take(),
+            "processes/restarts": float(self._plan.restarts()),
             "learning/updates_per_second": updates / seconds,
             "learning/waiting_share": (waited - self._waited_reported) / seconds,
             **table_metrics(self._plan.flow, self._to.client.server_info()),
