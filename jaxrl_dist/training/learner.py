@@ -140,9 +140,7 @@ class Learner:
                 self._evaluate(state, counters)
             self._look_after()
         interrupted = counters.updates < schedule.total
-        if interrupted:
-            self._save(state, counters, None)
-        self._finish()
+        self._finish(state, counters, interrupted)
         returns = None if interrupted else self._returns
         return Outcome(state, counters, returns, interrupted)
 
@@ -273,15 +271,22 @@ class Learner:
             )
         )
 
-    def _finish(self) -> None:
+    def _finish(self, state: TrainState, counters: Counters, interrupted: bool) -> None:
         """Waits for the evaluations that were asked for, and for the disk."""
+        if interrupted:
+            self._save(state, counters, None)
+        elif self._returns is None and not self._to.examiner.expected:
+            self._evaluate(state, counters)  # the learner before ended too soon for it
         deadline = time.monotonic() + self._plan.config.timeout_seconds
         while self._to.examiner.expected and time.monotonic() < deadline:
             self._look_after()
             time.sleep(0.02)
+        while wait(self._saving, timeout=0.5).not_done:
+            self._to.beat()
         for saving in self._saving:
             saving.result()
         self._saving = []
+        self._to.beat()
         self._journal.release(everything=True)
 
 
