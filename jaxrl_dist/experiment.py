@@ -22,6 +22,7 @@ from jaxrl_dist.agents.iqn import IQNConfig
 from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.agents.pqn import PQNConfig
 from jaxrl_dist.agents.qr_dqn import QRDQNConfig
+from jaxrl_dist.agents.r2d2 import R2D2Config
 from jaxrl_dist.agents.rainbow import RainbowConfig
 from jaxrl_dist.agents.sac import SACConfig
 from jaxrl_dist.agents.td3 import TD3Config
@@ -57,7 +58,7 @@ MAX_SEED = 2**31 - 1
 RuntimeConfig = OnDeviceConfig | ActorsConfig
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
 ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
-ValueAgent = ReplayedValueAgent | PQNConfig
+ValueAgent = ReplayedValueAgent | R2D2Config | PQNConfig
 PolicyAndCriticsAgent = SACConfig | TD3Config | DiscreteSACConfig
 AgentConfig = ActorCriticAgent | ValueAgent | PolicyAndCriticsAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig
@@ -258,7 +259,8 @@ def _rollout_steps(config: Experiment) -> int:
 def _gradient_rows(config: Experiment) -> int:
     """Rows behind each gradient step."""
     if config.replay is not None:
-        return config.replay.batch_size
+        learned = config.agent.trace if isinstance(config.agent, R2D2Config) else 1
+        return config.replay.batch_size * learned
     if isinstance(config.agent, PPOConfig | PQNConfig):
         return _rollout_steps(config) // config.agent.num_minibatches
     return _rollout_steps(config)
@@ -287,7 +289,7 @@ def _replay_setting(
     with settings_of("replay", config.replay):
         return make_replay_setting(
             config.replay,
-            agent.sequence_length,
+            agent,
             num_envs=config.environment.num_envs,
             rollout_steps=config.runtime.rollout_steps,
             total_rollouts=schedule.total,

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
     use_compilation_cache()
     begun = begin(part, folder)
     session = runs.Session(part.named, part.plan, folder, begun.counters, began)
-    client = connect(arguments.server, part)
+    client = connect(arguments.server, part, beat, learner=True)
     journal_logger = runs.make_logger(session)
     plan = make_plan(part)
     with interruptible() as wish:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from jaxrl_dist.actor_runs import wire_of
 from jaxrl_dist.experiment import Plan, plan
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.saved_runs import NamedExperiment
+from jaxrl_dist.training import handshake
 from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.wiring import Wiring
 
@@ -40,14 +42,26 @@ def build(config: Path, *, num_devices: int | None = None) -> Part:
     return Part(named, runtime, built, wire_of(named.name, experiment, built))
 
 
-def connect(address: str, part: Part) -> reverb.Client:
-    """Waits for the server, and checks that its tables are those of this run.
+def connect(
+    address: str, part: Part, beat: Callable[[], None], *, learner: bool = False
+) -> reverb.Client:
+    """Waits for the server, and checks that it is that of this run.
+
+    Args:
+        address: "host:port".
+        part: what this process knows of its run.
+        beat: called several times a second.
+        learner: this is the one whom the others compare themselves with.
 
     Raises:
-        DeadlineError: it does not answer.
-        TablesDifferError: it belongs to another run.
+        DeadlineError: the server does not answer, or there is no learner.
+        HandshakeError: the learner learns something else.
+        TableError, TablesDifferError: the server belongs to another run.
     """
+    seconds = part.runtime.timeout_seconds
     client = reverb.Client(address)
-    client.wait_until_serving(part.runtime.timeout_seconds)
+    client.wait_until_serving(seconds)
+    if not learner:
+        handshake.compare(client, part.wiring.greeting, seconds, beat)
     client.check_tables(part.wiring.tables)
     return client

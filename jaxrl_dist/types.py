@@ -92,6 +92,9 @@ class Agent(NamedTuple):
     update: Callable  # (state, Trajectory or Sample, key) to (state, UpdateInfo)
     sequence_length: int | None = None  # rows of each sequence of the Sample that
     # `update` takes; None if it takes the Trajectory of a whole rollout
+    sequence_period: int = 1  # rows from the beginning of a sequence to the next one's;
+    # of sequences that begin every few rows, the memory of the first row is read alone
+    first_row_only: bool = True  # of a sequence, `update` learns the first row's value
     gradients: Callable | None = None  # (state, experience, key) to (grads, UpdateInfo)
     apply_gradients: Callable | None = None  # (state, grads) to state
     distribution: Callable | None = None  # (params as `act` takes them, observation

@@ -24,7 +24,7 @@ from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.environments.build import HostConfig
 from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
-from jaxrl_dist.training import actor, evaluator, handshake, on_host
+from jaxrl_dist.training import actor, evaluator, on_host
 from jaxrl_dist.training.collecting import Acting, Share, make_collect, start_key
 from jaxrl_dist.training.host_loop import NotFiniteError
 from jaxrl_dist.training.interruption import Interrupted
@@ -33,6 +33,12 @@ from jaxrl_dist.training.telemetry import Reporter
 
 REFUSED, FAILED, NOT_FINITE, SIGNALLED = 2, 1, 3, 128
 PARENT_SECONDS = 0.5  # between looks at whether the parent lives
+REFUSALS = (
+    ValueError,
+    FileNotFoundError,
+    reverb.TableError,
+    reverb.TablesDifferError,
+)
 # Of the operating system: what does not get better by trying again.
 LASTING = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
 
@@ -49,8 +55,7 @@ def run_actor(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
     use_one_cpu_device()
     part = build(arguments.config, num_devices=1)
     experiment, wiring, runtime = part.named.experiment, part.wiring, part.runtime
-    client = connect(arguments.server, part)
-    handshake.compare(client, wiring.greeting, runtime.timeout_seconds, beat)
+    client = connect(arguments.server, part, beat)
     size = experiment.environment.num_envs // runtime.num_actors
     share = Share(arguments.index * size, size, experiment.environment.num_envs)
     incarnation = int(time.time()) & 0x7FFFFFFF
@@ -89,9 +94,7 @@ def run_evaluator(arguments: argparse.Namespace, beat: Callable[[], None]) -> No
     """Plays whole episodes for the learner, until it is ended."""
     use_one_cpu_device()
     part = build(arguments.config, num_devices=1)
-    client = connect(arguments.server, part)
-    seconds = part.runtime.timeout_seconds
-    handshake.compare(client, part.wiring.greeting, seconds, beat)
+    client = connect(arguments.server, part, beat)
     evaluator.run(
         client,
         make_player(part, beat),
@@ -195,7 +198,7 @@ def one_line(action: Callable[[], Any]) -> int:
         return SIGNALLED + stop.signal
     except NotFiniteError as error:
         return _say(error, NOT_FINITE)
-    except (ValueError, reverb.TablesDifferError, FileNotFoundError) as error:
+    except REFUSALS as error:
         return _say(error, REFUSED)
     except (TimeoutError, reverb.ReverbError) as error:
         return _say(error, FAILED)

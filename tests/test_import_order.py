@@ -6,7 +6,7 @@ import pathlib
 import jaxrl_dist
 
 ROWS = (
-    {"types", "checks"},
+    {"types", "checks", "processes"},
     {"configuration"},
     {
         "losses",

@@ -1,7 +1,7 @@
-"""Times two ways to compute the same, in turns, in one process."""
+"""Times ways to compute the same, in turns, in one process."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,13 +25,6 @@ class Contest(NamedTuple):
     with_gradient: bool = True
 
 
-class Figures(NamedTuple):
-    """What a contest took, in milliseconds per call; a tenth of samples took less."""
-
-    ours: float
-    theirs: float
-
-
 def with_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """Value and gradient of the mean of the squares of all that a function returns."""
 
@@ -43,16 +36,24 @@ def with_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def time_in_turns(
-    ours: Callable[..., Any], theirs: Callable[..., Any], arguments: tuple
-) -> Figures:
-    """Times two functions in turns, so that both see the same machine."""
-    samples: tuple[list[float], list[float]] = ([], [])
-    functions = (jax.jit(ours), jax.jit(theirs))
+    functions: Sequence[Callable[..., Any]], arguments: tuple, rounds: int = ROUNDS
+) -> list[float]:
+    """Times compiled functions in turns, so that all see the same machine.
+
+    Args:
+        functions: compiled, or to be compiled by the first call.
+        arguments: of each.
+        rounds: samples of each.
+
+    Returns:
+        Of each function, milliseconds per call; a tenth of the samples took less.
+    """
+    samples: list[list[float]] = [[] for _ in functions]
     calls = [calls_per_sample(function, arguments) for function in functions]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for function, number, kept in zip(functions, calls, samples, strict=True):
             kept.append(milliseconds_per_call(function, arguments, number))
-    return Figures(*(float(np.quantile(kept, QUANTILE)) for kept in samples))
+    return [float(np.quantile(kept, QUANTILE)) for kept in samples]
 
 
 def calls_per_sample(function: Callable[..., Any], arguments: tuple) -> int:
@@ -65,8 +66,9 @@ def calls_per_sample(function: Callable[..., Any], arguments: tuple) -> int:
 def milliseconds_per_call(
     function: Callable[..., Any], arguments: tuple, number: int
 ) -> float:
-    """Mean time of some calls in a row, each waited for."""
-    start = time.perf_counter()
+    """Mean time of some calls in a row; the last is waited for, and so all are."""
+    start, results = time.perf_counter(), None
     for _ in range(number):
-        jax.block_until_ready(function(*arguments))
+        results = function(*arguments)
+    jax.block_until_ready(results)
     return (time.perf_counter() - start) / number * 1e3

@@ -140,7 +140,7 @@ def rescaled_n_step_targets(
 @jax.custom_jvp
 def _hyperbolic(values: jax.Array, epsilon: jax.Array) -> jax.Array:
     # sqrt(|x| + 1) - 1 is |x| / (sqrt(|x| + 1) + 1): near 0 nothing is subtracted.
-    return values / (jnp.sqrt(jnp.abs(values) + 1.0) + 1.0) + epsilon * values
+    return values * (1.0 / (jnp.sqrt(jnp.abs(values) + 1.0) + 1.0) + epsilon)
 
 
 @_hyperbolic.defjvp

@@ -1,7 +1,7 @@
 """An actor: it acts with the newest parameters it has, and sends what it sees."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -51,30 +51,30 @@ class Sender:
             row: the columns of a row.
             share: which environments are this actor's.
         """
-        whole = flow.kind != "replay"
+        once = flow.kind != "replay"
         self._flow = flow
         self._config = config
         self._row = row
         self._links = links
         self._ends = set(ends_of_sequences(flow, config.rollout_steps))
-        items = share.size * (1 if whole else len(self._ends))
+        items = share.size * (1 if once else len(self._ends))
         self._most_waiting = (config.max_waiting_rollouts - 1) * items
         self._writer = links.client.writer(
-            row.row(),
+            row.row(flow.item_rows if flow.whole else 1),
             reverb.WriterConfig(
                 num_environments=share.size,
-                max_item_rows=flow.item_rows,
-                chunk_length=flow.item_rows if whole else flow.period,
+                max_item_rows=1 if flow.whole else flow.item_rows,
+                chunk_length=1 if flow.whole else flow.period,
                 timeout_seconds=config.timeout_seconds,
                 insert=reverb.InsertConfig(
                     max_in_flight_items=2 * items * config.max_waiting_rollouts,
                     # What is learnt from once must not come twice.
-                    unconfirmed="drop" if whole else "resend",
+                    unconfirmed="drop" if once else "resend",
                 ),
             ),
         )
         self._source = np.arange(share.first, share.first + share.size, dtype=np.int32)
-        self._num_rows = 0
+        self._recent: list[np.ndarray] = []  # rows [B, N] that sequences reach back to
 
     def wait_for_room(self) -> None:
         """Waits until few enough items are under way.
@@ -101,7 +101,7 @@ class Sender:
         """
         rows = jax.tree.map(np.asarray, collected.rows)
         shape = rows.is_first.shape
-        columns = self._row.pack(
+        packed = self._row.pack(
             Row(
                 trajectory=rows,
                 version=np.full(shape, version, np.int32),
@@ -111,32 +111,40 @@ class Sender:
             )
         )
         if self._flow.kind == "replay":
-            self._send_sequences(columns, collected.priorities)
+            self._send_sequences(packed, collected.priorities)
         else:
-            self._send_whole(columns)
+            self._send_whole(list(packed))
+            self._create(EXPERIENCE, 1.0)
+            if self._flow.replayed:
+                self._create(OLD, 1.0)
 
     def close(self) -> None:
         """Gives up what has not been sent."""
         self._writer.cancel()
 
-    def _send_whole(self, columns: dict[str, np.ndarray]) -> None:
-        self._writer.forget_rows()
-        for t in range(self._flow.item_rows):
-            self._writer.append({name: x[t] for name, x in columns.items()})
-        self._writer.create_items(EXPERIENCE, num_rows=self._flow.item_rows)
-        if self._flow.replayed:
-            self._writer.create_items(OLD, num_rows=self._flow.item_rows)
+    def _send_whole(self, rows: Sequence[np.ndarray]) -> None:
+        """Appends rows, L of [B, N], as if they were one."""
+        flat = np.stack(rows, axis=1).reshape(len(self._source), -1)
+        self._writer.append({self._row.key: flat})
 
-    def _send_sequences(self, columns: dict[str, np.ndarray], ranks: Any) -> None:
+    def _send_sequences(self, packed: np.ndarray, ranks: Any) -> None:
         priorities = None if isinstance(ranks, tuple) else iter(np.asarray(ranks))
+        length = self._flow.item_rows
         for t in range(self._config.rollout_steps):
-            self._writer.append({name: x[t] for name, x in columns.items()})
-            self._num_rows += 1
+            self._recent = [*self._recent, packed[t]][-length:]
+            if not self._flow.whole:
+                self._writer.append({self._row.key: packed[t]})
             if t not in self._ends:
                 continue
             priority = 1.0 if priorities is None else next(priorities)
-            if self._num_rows >= self._flow.item_rows:
-                self._writer.create_items(EXPERIENCE, self._flow.item_rows, priority)
+            if len(self._recent) == length:
+                if self._flow.whole:
+                    self._send_whole(self._recent)
+                self._create(EXPERIENCE, priority)
+
+    def _create(self, table: str, priorities: Any) -> None:
+        num_rows = 1 if self._flow.whole else self._flow.item_rows
+        self._writer.create_items(table, num_rows, priorities)
 
 
 class Clock:

@@ -116,7 +116,7 @@ def run(
                 sample = sampler.next(0.5)
             except (reverb.DeadlineError, reverb.UnavailableError):
                 continue
-            request: Request = requests.unpack(only_row(sample))
+            request: Request = only_row(requests, sample)
             returns = play(request.acting, int(request.number))
             result = Result(request.number, request.step, returns)
             insert(writer, EVALUATIONS, results, result)

@@ -63,7 +63,7 @@ def experience_tables(
     flow: Flow, config: ActorsConfig, replay: ReplayConfig | None, row: Columns
 ) -> list[reverb.Table]:
     """The tables that experience flows through."""
-    signature = row.signature(flow.item_rows)
+    signature = row.signature(flow.item_rows, whole=flow.whole)
     if flow.kind == "replay":
         assert replay is not None
         return [_replay_table(flow, config, replay, signature)]

@@ -15,7 +15,6 @@ from jaxrl_dist.training.flow import Flow
 from jaxrl_dist.training.learning import Batch, spread
 
 TICK_SECONDS = 0.2
-SLOWEST_STREAM_BYTES = 1 << 20  # of a batch, from which two threads decode
 
 
 class Fed(NamedTuple):
@@ -116,15 +115,25 @@ class Source:
             table, reverb.SamplerConfig(batch_size, batches_ahead)
         )
 
-    def fed(self, columns: dict, sample: Any = None, new: int | None = None) -> Fed:
-        """Makes a batch out of columns [T, B, ...].
+    def packed(self, sample: Any) -> np.ndarray:
+        """The rows of a sample, as bytes [T, B, N]."""
+        drawn = sample.trajectory[self.row.key]
+        if not self.flow.whole:
+            return drawn
+        shape = (drawn.shape[1], self.flow.item_rows, self.row.num_bytes)
+        return drawn[0].reshape(shape).swapaxes(0, 1)
+
+    def fed(
+        self, packed: np.ndarray, sample: Any = None, new: int | None = None
+    ) -> Fed:
+        """Makes a batch out of rows.
 
         Args:
-            columns: of rows.
+            packed: bytes [T, B, N].
             sample: where weights and keys come from; None without.
             new: how many of the trajectories are new; None for all.
         """
-        rows: Row = self.row.unpack(columns)
+        rows: Row = self.row.unpack(packed)
         trajectory, carried = rows.trajectory, rows.carried
         first: Any = () if isinstance(carried, tuple) else carried[0]
         batch = Batch(
@@ -153,15 +162,11 @@ class QueueSource(Source):
 
     def make(self, seconds: float) -> Fed:
         """The next batch; see `Feed`."""
-        columns = self._fresh.next(seconds).trajectory
+        packed = self.packed(self._fresh.next(seconds))
         if self._old is not None:
             # There are old ones: every new trajectory is one of them as well.
-            old = self._old.next().trajectory
-            columns = {
-                name: np.concatenate([x, old[name]], axis=1)
-                for name, x in columns.items()
-            }
-        return self.fed(columns, new=self._new)
+            packed = np.concatenate([packed, self.packed(self._old.next())], axis=1)
+        return self.fed(packed, new=self._new)
 
 
 class ReplaySource(Source):
@@ -180,7 +185,7 @@ class ReplaySource(Source):
         """The next batch; see `Feed`."""
         self._sampler.importance_exponent = self.beta
         sample = self._sampler.next(seconds)
-        return self.fed(sample.trajectory, sample)
+        return self.fed(self.packed(sample), sample)
 
 
 class RoundsSource(Source):
@@ -197,24 +202,16 @@ class RoundsSource(Source):
         self.client.reset(EXPERIENCE)
         self._size = self.flow.num_envs // num_actors
         self._sampler = self.sampler(EXPERIENCE, self._size)
-        self._found: dict[int, dict[str, np.ndarray]] = {}
+        self._found: dict[int, np.ndarray] = {}
 
     def make(self, seconds: float) -> Fed:
         """The next batch; see `Feed`."""
         while len(self._found) < self.flow.num_envs:
-            columns = self._sampler.next(seconds).trajectory
-            sources, versions = columns["source"][0], columns["version"][0]
-            for index, (source, version) in enumerate(
-                zip(sources, versions, strict=True)
-            ):
-                if version == self.version:
-                    self._found.setdefault(
-                        int(source), {name: x[:, index] for name, x in columns.items()}
-                    )
+            packed = self.packed(self._sampler.next(seconds))
+            rows: Row = self.row.unpack(packed[0])
+            for index, source in enumerate(rows.source):
+                if rows.version[index] == self.version:
+                    self._found.setdefault(int(source), packed[:, index])
         parts = [self._found[source] for source in range(self.flow.num_envs)]
         self._found, self.version = {}, self.version + 1
-        columns = {
-            name: np.stack([part[name] for part in parts], axis=1)
-            for name in self.row.names
-        }
-        return self.fed(columns)
+        return self.fed(np.stack(parts, axis=1))

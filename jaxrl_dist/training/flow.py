@@ -22,6 +22,10 @@ class Flow(NamedTuple):
     replayed: int  # of a batch, trajectories that were learnt from before
     num_envs: int  # of all actors
     samples_per_insert: float  # of each item, on average
+    whole: bool = True  # each travels as one, and shares no rows with others
+
+
+WHOLE_BYTES = 8_192  # sequences up to this size share no rows: it costs more
 
 
 def make_flow(

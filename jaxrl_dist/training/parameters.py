@@ -128,8 +128,7 @@ class Publisher:
 
 def insert(writer: reverb.Writer, table: str, columns: Columns, tree: ArrayTree) -> int:
     """Inserts a tree as an item of one row; the item's key."""
-    row = {name: x[None] for name, x in columns.pack(tree).items()}
-    writer.append(row)
+    writer.append({columns.key: columns.pack(tree)[None]})
     return writer.create_items(table, num_rows=1)[0]
 
 
@@ -235,7 +234,7 @@ class Fetcher:
                 self._change.notify_all()
 
     def _take(self, sample: Any) -> None:
-        published: Published = self._columns.unpack(only_row(sample))
+        published: Published = only_row(self._columns, sample)
         arrays = jax.tree.map(
             lambda x, dtype: x.astype(dtype), published.arrays, self._dtypes
         )

@@ -100,7 +100,7 @@ class Collector:
                         sample = sampler.next(0.5)
                     except (reverb.DeadlineError, reverb.UnavailableError):
                         continue
-                    message = self._columns.unpack(only_row(sample))
+                    message = only_row(self._columns, sample)
                     with self._lock:
                         self._messages.append(message)
         except Exception as error:  # told to the learner by its next call

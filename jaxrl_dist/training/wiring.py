@@ -10,7 +10,7 @@ from jaxrl_dist.training import evaluator, experience, handshake, telemetry
 from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.collecting import Acting, rows_like, without_environments
 from jaxrl_dist.training.columns import Columns, columns_of
-from jaxrl_dist.training.flow import Flow
+from jaxrl_dist.training.flow import WHOLE_BYTES, Flow
 from jaxrl_dist.training.on_device import Setting
 from jaxrl_dist.training.parameters import published_like
 from jaxrl_dist.types import Trajectory
@@ -59,6 +59,8 @@ def wire(
     rows = rows_like(setting, 1)
     keeps_returns = normaliser.init(1) != ()
     row = columns_of(experience.row_like(rows, keeps_returns))
+    small = row.num_bytes * flow.item_rows <= WHOLE_BYTES
+    flow = flow._replace(whole=small or flow.kind != "replay")
     published = columns_of(
         published_like(acting_like), bfloat16=config.bfloat16_parameters
     )

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tyro
 
-from jaxrl_dist.networks.action_values import QNetwork, QNetworkConfig
+from jaxrl_dist.networks.action_values import QNetworkConfig
+from jaxrl_dist.networks.q_network import QNetwork
 from jaxrl_dist.types import ArraySpec, DiscreteSpec, EnvironmentSpec
 
 FLAT = ArraySpec((4,), np.float32)

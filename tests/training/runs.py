@@ -41,7 +41,7 @@ def make_setting(
     if replay is not None and agent.sequence_length is not None:
         setting = make_replay_setting(
             replay,
-            agent.sequence_length,
+            agent,
             num_envs=num_envs,
             rollout_steps=rollout_steps,
             total_rollouts=total_updates,

@@ -17,7 +17,7 @@ except ImportError as error:
 from jaxrl_dist.replay.reverb.batches import DrawInfo
 from jaxrl_dist.replay.reverb.chunking import WriterConfig
 from jaxrl_dist.replay.reverb.client import Client
-from jaxrl_dist.replay.reverb.connection import TLS, ConnectionConfig
+from jaxrl_dist.replay.reverb.connection_config import TLS, ConnectionConfig
 from jaxrl_dist.replay.reverb.errors import (
     ClosedError,
     DeadlineError,

@@ -4,11 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import cramjam
 import numpy as np
 
-from jaxrl_dist.replay.reverb import wire
-from jaxrl_dist.replay.reverb.connection import parse
 from jaxrl_dist.replay.reverb.decoding import (
     ChunkReader,
     Column,
@@ -16,8 +13,8 @@ from jaxrl_dist.replay.reverb.decoding import (
     check_column,
 )
 from jaxrl_dist.replay.reverb.errors import ProtocolError, SignatureError
+from jaxrl_dist.replay.reverb.row_items import RowColumn, decode_rows, row_columns
 from jaxrl_dist.replay.reverb.signature import Signature
-from jaxrl_dist.replay.reverb.varints import encode_keys
 
 
 class DrawInfo(NamedTuple):
@@ -29,6 +26,14 @@ class DrawInfo(NamedTuple):
     table_size: np.ndarray  # int64, items in the table when it was drawn
     times_sampled: np.ndarray  # int64, this time included
     rate_limited: np.ndarray  # bool; the draw had to wait
+
+
+class Drawn(NamedTuple):
+    """One item as it came."""
+
+    info: Any  # SampleInfo
+    chunks: list[Any]  # Chunk messages
+    chunk_keys: list[bytes]  # encoded
 
 
 class Batch(NamedTuple):
@@ -54,66 +59,68 @@ class BatchBuilder:
         self._decoder = Decoder(max_batch_bytes)
         self._begin()
 
-    def add(
-        self, info: Any, chunks: Sequence[Any], chunk_keys: Sequence[bytes]
-    ) -> Batch | None:
-        """Adds one item.
-
-        Args:
-            info: its SampleInfo.
-            chunks: its Chunk messages.
-            chunk_keys: their keys, encoded.
-
-        Returns:
-            The batch, if this item completed it.
+    def add(self, items: Sequence[Drawn]) -> list[Batch]:
+        """Adds items, and returns the batches that they completed.
 
         Raises:
             ProtocolError: the bytes are malformed, or ask for too much.
-            SignatureError: the item is none of the signature's, or of another length
-                than the first of the batch.
+            SignatureError: an item is none of the signature's, or of another length
+                than the first of its batch.
         """
-        item = info.item
-        columns = self._decoder.columns(item.flat_trajectory, chunk_keys)
-        if not self._targets:
-            self._allocate(columns, chunks)
-        position = self._fill
-        if not (self._rows and self._decode_in_place(columns, chunks, position)):
-            self._decode(columns, chunks, position)
-        self._infos.append(
-            (
-                item.key,
-                info.probability,
-                item.priority,
-                info.table_size,
-                item.times_sampled,
-                info.rate_limited,
-            )
-        )
-        self._fill = position + 1
-        return self._finish() if self._fill == self.batch_size else None
+        batches, begin = [], 0
+        while begin < len(items):
+            some = items[begin : begin + self.batch_size - self._fill]
+            self._add_to_batch(some)
+            begin += len(some)
+            if self._fill == self.batch_size:
+                batches.append(self._finish())
+        return batches
 
     def _begin(self) -> None:
         self._columns: tuple[Column, ...] = ()  # of the batch's first item
         self._targets: list[np.ndarray] = []
-        # Of items of one row: per column how its tensor must look, and of each item
-        # the bytes to decompress into. Empty for others.
-        self._rows: list[tuple[int, bytes, list[Any]]] = []
-        self._infos: list[tuple] = []
+        self._rows: list[RowColumn] = []  # empty if items have several rows
+        self._infos: tuple[list, ...] = tuple([] for _ in DrawInfo._fields)
         self._fill = 0
 
     def _finish(self) -> Batch:
         kinds = (np.uint64, np.float64, np.float64, np.int64, np.int64, np.bool_)
-        info = DrawInfo(
-            *(
-                np.array(values, kind)
-                for values, kind in zip(
-                    zip(*self._infos, strict=True), kinds, strict=True
-                )
-            )
-        )
-        batch = Batch(self._targets, info)
+        arrays = map(np.array, self._infos, kinds)
+        batch = Batch(self._targets, DrawInfo(*arrays))
         self._begin()
         return batch
+
+    def _add_to_batch(self, drawn: Sequence[Drawn]) -> None:
+        """Adds items for which the batch has room."""
+        infos = [each.info for each in drawn]
+        items = [info.item for info in infos]
+        layouts = [
+            self._decoder.columns(item.flat_trajectory, each.chunk_keys)
+            for item, each in zip(items, drawn, strict=True)
+        ]
+        chunks = [each.chunks for each in drawn]
+        if not self._targets:
+            self._allocate(layouts[0], chunks[0])
+        alike = self._rows and layouts.count(self._columns) == len(layouts)
+        if not (alike and decode_rows(self._rows, chunks, self._fill)):
+            for place, (columns, of_item) in enumerate(
+                zip(layouts, chunks, strict=True), start=self._fill
+            ):
+                self._decode(columns, of_item, place)
+        for known, new in zip(
+            self._infos,
+            (
+                [item.key for item in items],
+                [info.probability for info in infos],
+                [item.priority for item in items],
+                [info.table_size for info in infos],
+                [item.times_sampled for item in items],
+                [info.rate_limited for info in infos],
+            ),
+            strict=True,
+        ):
+            known += new
+        self._fill += len(drawn)
 
     def _allocate(self, columns: Sequence[Column], chunks: Sequence[Any]) -> None:
         """Makes room for a batch of items like this one, if they may be that large."""
@@ -123,12 +130,11 @@ class BatchBuilder:
                 f"{len(self.signature.specs)}"
             )
         reader = ChunkReader(self._decoder, chunks)
-        tensors = [reader.tensor(column.slices[0]) for column in columns]
         shapes, total = [], 0
-        for column, tensor, spec, path in zip(
-            columns, tensors, self.signature.specs, self.signature.paths, strict=True
+        for column, spec, path in zip(
+            columns, self.signature.specs, self.signature.paths, strict=True
         ):
-            shape, dtype, _ = self._decoder.tensor_shape(tensor)
+            shape, dtype = reader.tensor_shape(column.slices[0])
             length = sum(part.length for part in column.slices)
             item = shape[1:] if column.squeeze else (length, *shape[1:])
             check_column(path, spec, item, dtype)
@@ -142,46 +148,7 @@ class BatchBuilder:
             )
         self._columns = tuple(columns)
         self._targets = [np.empty(shape, dtype) for shape, dtype in shapes]
-        if all(
-            self._is_single_row(*pair) for pair in zip(columns, tensors, strict=True)
-        ):
-            self._rows = [
-                (
-                    tensor.dtype,
-                    tensor.tensor_shape,
-                    list(target.reshape(self.batch_size, -1).view(np.uint8)),
-                )
-                for tensor, target in zip(tensors, self._targets, strict=True)
-            ]
-
-    def _is_single_row(self, column: Column, tensor: Any) -> bool:
-        """Whether a column is all of a chunk of one row, and not empty."""
-        shape, _, size = self._decoder.tensor_shape(tensor)
-        first, *more = column.slices
-        whole = (first.offset, first.length, shape[0]) == (0, 1, 1)
-        return whole and not more and size > 0
-
-    def _decode_in_place(
-        self, columns: tuple[Column, ...], chunks: Sequence[Any], position: int
-    ) -> bool:
-        """Decodes an item of one row; False if it is laid out unlike the first."""
-        if columns is not self._columns and columns != self._columns:
-            return False
-        decompress = cramjam.snappy.decompress_raw_into
-        try:
-            for column, (dtype, shape, rows) in zip(columns, self._rows, strict=True):
-                part = column.slices[0]
-                tensors = chunks[part.chunk].data.tensors
-                if part.tensor >= len(tensors):
-                    return False
-                tensor, row = tensors[part.tensor], rows[position]
-                if tensor.tensor_shape != shape or tensor.dtype != dtype:
-                    return False
-                if decompress(tensor.tensor_content, row) != row.size:
-                    raise ProtocolError(f"a row is not {row.size} bytes long")
-        except cramjam.DecompressionError as error:
-            raise ProtocolError(f"a row's content is corrupt: {error}") from None
-        return True
+        self._rows = row_columns(self._columns, reader, self._targets)
 
     def _decode(
         self, columns: Sequence[Column], chunks: Sequence[Any], position: int
@@ -219,58 +186,3 @@ class BatchBuilder:
                 f"{path} is {rows.dtype}{list(rows.shape)}, but the batch has room for "
                 f"{room.dtype}{list(room.shape)}"
             )
-
-
-class Assembler:
-    """Turns messages into batches: an item may span several, a message hold many.
-
-    Attributes:
-        items: completed so far.
-    """
-
-    def __init__(self, signature: Signature, batch_size: int, max_batch_bytes: int):
-        self.items = 0
-        self._builder = BatchBuilder(signature, batch_size, max_batch_bytes)
-        self._info: Any = None  # of an item that arrived in part
-        self._chunks: list[Any] = []
-        self._keys: list[bytes] = []
-        self._part_bytes = 0
-
-    def add(self, message: bytes) -> list[Batch]:
-        """Takes one encoded SampleResponse, and returns the batches it completed.
-
-        Raises:
-            ProtocolError: the bytes are malformed, or ask for too much.
-            SignatureError: an item is none of the signature's.
-        """
-        entries = parse(wire.SampleResponse, message).entries
-        chunks = [list(entry.data) for entry in entries]
-        keys = encode_keys([chunk.chunk_key for part in chunks for chunk in part])
-        batches, begin = [], 0
-        for entry, part in zip(entries, chunks, strict=True):
-            begin, part_keys = begin + len(part), keys[begin : begin + len(part)]
-            if self._info is not None or not entry.end_of_sequence:
-                self._info = self._info or entry.info
-                self._chunks += part
-                self._keys += part_keys
-                if not entry.end_of_sequence:
-                    continue
-                info, part, part_keys = self._info, self._chunks, self._keys
-                self.drop_part()
-            else:
-                info = entry.info
-            batch = self._builder.add(info, part, part_keys)
-            self.items += 1
-            if batch is not None:
-                batches.append(batch)
-        if self._info is not None:
-            self._part_bytes += len(message)
-            if self._part_bytes > self._builder.max_batch_bytes:
-                raise ProtocolError("an item does not end")
-        return batches
-
-    def drop_part(self) -> int:
-        """Forgets an item that arrived in part; the number of items so lost."""
-        lost = self._info is not None
-        self._info, self._chunks, self._keys, self._part_bytes = None, [], [], 0
-        return int(lost)

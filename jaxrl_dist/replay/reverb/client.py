@@ -18,7 +18,8 @@ import numpy as np
 from jaxrl_dist.checks import check_above, check_at_least
 from jaxrl_dist.replay.reverb import wire
 from jaxrl_dist.replay.reverb.chunking import WriterConfig
-from jaxrl_dist.replay.reverb.connection import Connection, ConnectionConfig
+from jaxrl_dist.replay.reverb.connection import Connection
+from jaxrl_dist.replay.reverb.connection_config import ConnectionConfig
 from jaxrl_dist.replay.reverb.encoding import encode_mutation
 from jaxrl_dist.replay.reverb.errors import (
     SignatureError,
@@ -176,7 +177,9 @@ class Client:
         """
         keys, values = check_priorities(keys, priorities)
         request = encode_mutation(table, keys, values, np.asarray(delete_keys, "u8"))
-        self._connection.call("MutatePriorities", request, wire.Empty, timeout_seconds)
+        self._connection.call_again_if_lost(
+            "MutatePriorities", request, wire.Empty, timeout_seconds
+        )
 
     def priority_updater(
         self,

@@ -1,8 +1,6 @@
 """One connection to a Reverb server: deadlines, typed errors, restarts noticed."""
 
-import dataclasses
 import logging
-import pathlib
 import threading
 import time
 from collections.abc import Iterator
@@ -10,8 +8,10 @@ from typing import Any
 
 import grpc
 
-from jaxrl_dist.checks import check_above, check_at_least
+from jaxrl_dist.checks import check_above
 from jaxrl_dist.replay.reverb import wire
+from jaxrl_dist.replay.reverb.connection_config import ConnectionConfig
+from jaxrl_dist.replay.reverb.direct import DirectCalls
 from jaxrl_dist.replay.reverb.errors import (
     ClosedError,
     DeadlineError,
@@ -40,63 +40,6 @@ _ERRORS = {
     grpc.StatusCode.NOT_FOUND: TableError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ProtocolError,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class TLS:
-    """Encryption towards a proxy in front of the server, which itself has none.
-
-    Attributes:
-        ca_certificate: PEM file of the authority to trust; None for the system's.
-        certificate: PEM file of the client's own certificate, if the proxy wants one.
-        key: PEM file of its private key.
-        server_name: name in the server's certificate, if the address has another.
-    """
-
-    ca_certificate: pathlib.Path | str | None = None
-    certificate: pathlib.Path | str | None = None
-    key: pathlib.Path | str | None = None
-    server_name: str | None = None
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Reads the files.
-
-        Raises:
-            OSError: one cannot be read.
-        """
-        files = (self.ca_certificate, self.key, self.certificate)
-        contents = [pathlib.Path(file).read_bytes() if file else None for file in files]
-        return grpc.ssl_channel_credentials(*contents)
-
-
-@dataclasses.dataclass(frozen=True)
-class ConnectionConfig:
-    """Settings of a connection.
-
-    Attributes:
-        timeout_seconds: deadline of each call that is not given one, above 0.
-        max_message_bytes: larger messages are refused, from 1 MiB; a message holds at
-            least one whole chunk.
-        first_pause_seconds: before the first attempt to reach a lost server, above 0;
-            doubled after each.
-        longest_pause_seconds: between attempts, above 0.
-        tls: encryption; None for none.
-    """
-
-    timeout_seconds: float = 30.0
-    max_message_bytes: int = 512 << 20
-    first_pause_seconds: float = 0.1
-    longest_pause_seconds: float = 5.0
-    tls: TLS | None = None
-
-    def __post_init__(self) -> None:
-        check_above(
-            0,
-            timeout_seconds=self.timeout_seconds,
-            first_pause_seconds=self.first_pause_seconds,
-            longest_pause_seconds=self.longest_pause_seconds,
-        )
-        check_at_least(1 << 20, max_message_bytes=self.max_message_bytes)
 
 
 def typed_error(error: grpc.RpcError) -> ReverbError:
@@ -138,6 +81,8 @@ class Connection:
         self._lock = threading.Lock()
         self._stubs: dict[str, Any] = {}
         self.closed = threading.Event()
+        # Through TLS, gRPC makes all calls.
+        self._direct = DirectCalls(address if config.tls is None else "")
         options: list[tuple[str, Any]] = [
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", config.max_message_bytes),
@@ -186,6 +131,33 @@ class Connection:
         except ValueError as error:  # what grpc says of a closed channel
             raise ClosedError("the client is closed") from error
         return parse(response, answer)
+
+    def call_again_if_lost(
+        self,
+        method: str,
+        request: bytes,
+        response: Any,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        """Makes one call that may as well be made twice: with luck in half the time.
+
+        Args:
+            method: its name in Reverb's service.
+            request: encoded.
+            response: class of the answer.
+            timeout_seconds: deadline; None for the connection's.
+
+        Raises:
+            ValueError: the timeout is not above 0.
+            ReverbError: of the type that fits.
+        """
+        timeout = chosen_timeout(timeout_seconds, self.config.timeout_seconds)
+        deadline = time.monotonic() + timeout
+        answer = self._direct.call(wire.SERVICE + method, request, deadline)
+        if answer is not None:
+            return parse(response, answer)
+        left = max(0.001, deadline - time.monotonic())
+        return self.call(method, request, response, left)
 
     def stream(self, method: str, requests: Iterator[bytes]) -> Any:
         """Opens a stream of encoded requests and encoded responses.
@@ -279,6 +251,7 @@ class Connection:
     def close(self) -> None:
         """Ends every call and stream."""
         self.closed.set()
+        self._direct.close()
         self._channel.close()
 
     def _with_address(self, error: ReverbError) -> ReverbError:

@@ -217,8 +217,8 @@ class ChunkReader:
         self._last: tuple[int, int] | None = None  # chunk and tensor
         self._rows = np.empty(0)
 
-    def tensor(self, part: Slice) -> Any:
-        """The encoded tensor that holds a slice.
+    def encoded(self, part: Slice) -> bytes:
+        """The tensor that holds a slice, as it was sent.
 
         Raises:
             ProtocolError: its chunk has none of that number.
@@ -227,6 +227,22 @@ class ChunkReader:
         if part.tensor >= len(tensors):
             raise ProtocolError(f"a chunk has no tensor {part.tensor}")
         return tensors[part.tensor]
+
+    def tensor(self, part: Slice) -> Any:
+        """The tensor that holds a slice, its content compressed.
+
+        Raises:
+            ProtocolError: its chunk has none of that number, or its bytes are none.
+        """
+        return parse(wire.Tensor, self.encoded(part))
+
+    def tensor_shape(self, part: Slice) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and dtype of the tensor that holds a slice.
+
+        Raises:
+            ProtocolError: they are impossible, unknown or too large.
+        """
+        return self._decoder.tensor_shape(self.tensor(part))[:2]
 
     def rows(self, part: Slice) -> np.ndarray:
         """The rows of a slice, which are overwritten by the next call.

@@ -90,7 +90,7 @@ class ChunkEncoder:
             size = num_rows * int(np.prod(spec.shape, dtype=np.int64)) * dtype.itemsize
             num_bytes += size
             if size <= LITERAL_BYTES:
-                header = _tensor(header, size, before=_literal(size))
+                header = _tensor(header, size, before=literal_header(size))
                 length += len(header) + size
             tensors.append((header, size <= LITERAL_BYTES))
         end = b"\x30" + varint(len(self._specs)) + b"\x38" + varint(num_bytes)
@@ -143,7 +143,7 @@ def _tensor(header: bytes, size: int, before: bytes = b"") -> bytes:
     return _FIRST + varint(len(header) + size) + header
 
 
-def _literal(size: int) -> bytes:
+def literal_header(size: int) -> bytes:
     """What Snappy puts before so few bytes when it takes them as they are."""
     return varint(size) + (bytes([size - 1 << 2]) if size else b"")
 

@@ -199,7 +199,7 @@ class PriorityUpdater:
         keys, values = map(np.concatenate, zip(*batch, strict=True))
         request = encode_mutation(self._table, keys, values, _NO_KEYS)
         try:
-            self._connection.call(
+            self._connection.call_again_if_lost(
                 "MutatePriorities", request, wire.Empty, self._timeout
             )
         except (UnavailableError, DeadlineError):

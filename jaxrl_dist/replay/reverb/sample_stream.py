@@ -12,7 +12,8 @@ import grpc
 
 from jaxrl_dist.checks import check_above, check_at_least, check_in_range
 from jaxrl_dist.replay.reverb import wire
-from jaxrl_dist.replay.reverb.batches import Assembler, Batch
+from jaxrl_dist.replay.reverb.assembler import Assembler
+from jaxrl_dist.replay.reverb.batches import Batch
 from jaxrl_dist.replay.reverb.connection import Connection, parse, typed_error
 from jaxrl_dist.replay.reverb.errors import (
     DeadlineError,

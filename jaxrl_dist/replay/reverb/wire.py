@@ -70,4 +70,5 @@ else:
     ServerInfoResponse = _MESSAGES["ServerInfoResponse"]
     StructuredValue = _MESSAGES["StructuredValue"]
     TableInfo = _MESSAGES["TableInfo"]
+    Tensor = _MESSAGES["Tensor"]
     TensorShape = _MESSAGES["TensorShape"]

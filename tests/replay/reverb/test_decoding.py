@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxrl_dist.replay.reverb import wire
-from jaxrl_dist.replay.reverb.batches import Assembler
+from jaxrl_dist.replay.reverb.assembler import Assembler
 from jaxrl_dist.replay.reverb.connection import parse
 from jaxrl_dist.replay.reverb.decoding import Decoder, delta_decode
 from jaxrl_dist.replay.reverb.encoding import (
@@ -115,9 +115,18 @@ def test_a_remembered_layout_is_not_used_for_another():
         np.testing.assert_array_equal(batch.columns[0][:, 0], image)
 
 
-def set_shape(tensor, *sizes):
+def set_tensor(entry, **changes):
+    tensors = entry.data[0].data.tensors
+    tensor = wire.Tensor.FromString(tensors[0])
+    for name, value in changes.items():
+        setattr(tensor, name, value)
+    tensors[0] = tensor.SerializeToString()
+
+
+def set_shape(entry, *sizes):
     dims = [{"size": size} for size in sizes]
-    tensor.tensor_shape = wire.TensorShape(dim=dims).SerializeToString()
+    shape = wire.TensorShape(dim=dims).SerializeToString()
+    set_tensor(entry, tensor_shape=shape)
 
 
 def set_slice(entry, **changes):
@@ -138,22 +147,18 @@ def squeezed(entry):
 
 
 IMPOSSIBLE = {
-    "2^40 rows": lambda e: set_shape(e.data[0].data.tensors[0], 1 << 40, 6, 5),
-    "2^62 rows": lambda e: set_shape(e.data[0].data.tensors[0], 1 << 62, 1 << 62, 5),
-    "2^40 rows of nothing": lambda e: set_shape(
-        e.data[0].data.tensors[0], 1 << 40, 0, 5
-    ),
-    "negative rows": lambda e: set_shape(e.data[0].data.tensors[0], -1, 6, 5),
-    "no axes": lambda e: set_shape(e.data[0].data.tensors[0]),
-    "100 axes": lambda e: set_shape(e.data[0].data.tensors[0], *[1] * 100),
-    "strings": lambda e: setattr(e.data[0].data.tensors[0], "dtype", 7),
-    "an unknown dtype": lambda e: setattr(e.data[0].data.tensors[0], "dtype", 99),
-    "another dtype": lambda e: setattr(e.data[0].data.tensors[0], "dtype", 6),
-    "empty content": lambda e: setattr(
-        e.data[0].data.tensors[0], "tensor_content", b""
-    ),
-    "4 GiB of content": lambda e: setattr(
-        e.data[0].data.tensors[0], "tensor_content", b"\xff\xff\xff\xff\x0f\x00"
+    "2^40 rows": lambda e: set_shape(e, 1 << 40, 6, 5),
+    "2^62 rows": lambda e: set_shape(e, 1 << 62, 1 << 62, 5),
+    "2^40 rows of nothing": lambda e: set_shape(e, 1 << 40, 0, 5),
+    "negative rows": lambda e: set_shape(e, -1, 6, 5),
+    "no axes": lambda e: set_shape(e),
+    "100 axes": lambda e: set_shape(e, *[1] * 100),
+    "strings": lambda e: set_tensor(e, dtype=7),
+    "an unknown dtype": lambda e: set_tensor(e, dtype=99),
+    "another dtype": lambda e: set_tensor(e, dtype=6),
+    "empty content": lambda e: set_tensor(e, tensor_content=b""),
+    "4 GiB of content": lambda e: set_tensor(
+        e, tensor_content=b"\xff\xff\xff\xff\x0f\x00"
     ),
     "a missing chunk": lambda e: e.data.pop(),
     "an unknown chunk": lambda e: set_slice(e, chunk_key=3),

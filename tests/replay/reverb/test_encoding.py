@@ -62,10 +62,11 @@ def test_an_insert_is_read_back():
     steps = chunk.sequence_range
     assert (steps.start, steps.end) == (70_000, 70_003)
     assert (chunk.data_tensors_len, chunk.data_uncompressed_size) == (2, 100)
-    for tensor, column in zip(chunk.data.tensors, columns, strict=True):
+    tensors = [wire.Tensor.FromString(each) for each in chunk.data.tensors]
+    for tensor, column in zip(tensors, columns, strict=True):
         content = bytes(cramjam.snappy.decompress_raw(tensor.tensor_content))
         assert content == column.tobytes()
-    dims = wire.TensorShape.FromString(chunk.data.tensors[0].tensor_shape).dim
+    dims = wire.TensorShape.FromString(tensors[0].tensor_shape).dim
     assert [dim.size for dim in dims] == [4, 2, 3]
     read = wire.Item.FromString(request.items[0])
     assert (read.key, read.table, read.priority) == (item_key, "t", 2.5)
@@ -84,7 +85,7 @@ def test_content_of_any_size_is_read_back(size):
     encoder = ChunkEncoder([ColumnSpec((size,), np.dtype(np.uint8))], False)
     (_, key), (_, episode) = Keys().draw(2)
     chunk = wire.Chunk.FromString(encoder.encode(key, (episode, 0, 1), [column]))
-    (tensor,) = chunk.data.tensors
+    tensor = wire.Tensor.FromString(chunk.data.tensors[0])
     assert bytes(cramjam.snappy.decompress_raw(tensor.tensor_content)) == column
     assert chunk.data_uncompressed_size == size
 
