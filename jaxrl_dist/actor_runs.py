@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
 from jaxrl_dist.training import actor_learner
 from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.interruption import interruptible, saved_and_interrupted
+from jaxrl_dist.training.kept_process import Event
+from jaxrl_dist.training.launchers import LocalLauncher
 from jaxrl_dist.training.wiring import Wiring, wire
 
-TABLES = "tables.json"  # in the run's folder
+TABLES, LOGS = "tables.json", "logs"  # in the run's folder
 NOT_REPRODUCIBLE = (
     "actors and learner run side by side: another run of this seed will differ "
     "(--runtime.lock-step makes one that can be repeated)"
@@ -95,6 +98,7 @@ def _place(
         port=runtime.port or actor_learner.free_port(),
         num_actors=runtime.num_actors,
         began=began,
+        checkpoint_seconds=runtime.server_checkpoint_seconds,
     )
 
 
@@ -105,9 +109,9 @@ def _run(
     assert isinstance(runtime, ActorsConfig) and built.flow is not None
     if built.flow.kind != "rounds":
         print(NOT_REPRODUCIBLE, flush=True)
-    processes = actor_learner.specs(place, runtime.server_checkpoint_seconds)
+    launcher = LocalLauncher(folder.path / LOGS)
     with interruptible() as wish:
-        actor_learner.run(processes, wish)
+        actor_learner.run(place, launcher, wish, tell)
     if wish:
         checkpoints = checkpoints_of(folder, named.experiment)
         raise saved_and_interrupted(
@@ -120,6 +124,12 @@ def _run(
     if summary is None:
         raise actor_learner.ProcessFailedError("the learner left no summary", 1)
     return dataclasses.replace(summary, wall_seconds=time.time() - place.began)
+
+
+def tell(event: Event) -> None:
+    """Says on standard error what the user should know of a process."""
+    if event.kind != "started":
+        print(event.message, file=sys.stderr, flush=True)
 
 
 def _read_summary(folder: RunFolder) -> Summary | None:

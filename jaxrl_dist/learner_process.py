@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -18,13 +18,20 @@ from jaxrl_dist.saved_runs import checkpoints_of
 from jaxrl_dist.training import experience, feeds, handshake
 from jaxrl_dist.training.evaluator import Examiner
 from jaxrl_dist.training.experience import EXPERIENCE
-from jaxrl_dist.training.host_loop import Counters, Schedule
-from jaxrl_dist.training.interruption import interruptible, saved_and_interrupted
+from jaxrl_dist.training.heartbeat import beat
+from jaxrl_dist.training.host_loop import Counters, Outcome, Schedule
+from jaxrl_dist.training.interruption import (
+    Interruption,
+    interruptible,
+    saved_and_interrupted,
+)
 from jaxrl_dist.training.journal import Journal
 from jaxrl_dist.training.learner import Connections, Learner, Plan
 from jaxrl_dist.training.learning import Batch, Learning, make_learning, state_like
 from jaxrl_dist.training.parameters import Publisher
 from jaxrl_dist.training.telemetry import COLUMNS, Collector
+
+COMPILE_SECONDS = 600.0  # at most, without a heartbeat
 
 
 class Begun(NamedTuple):
@@ -36,12 +43,11 @@ class Begun(NamedTuple):
     seconds: float  # tracing and compiling
 
 
-def run(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Learns until the budget is used up, or the process is asked to end.
 
     Args:
         arguments: of the process: the run's folder, the server's address.
-        beat: says that this process lives.
 
     Raises:
         Interrupted: by SIGINT or SIGTERM, after saving.
@@ -49,31 +55,13 @@ def run(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
         ValueError: settings or checkpoints do not fit.
         ReverbError: the server does not answer, or refuses.
     """
-    began = time.time() if arguments.began is None else arguments.began
     folder = RunFolder.open(arguments.run)
     part = build(folder.config)
     devices.use_all_cores(part.runtime.num_devices)
     use_compilation_cache()
-    begun = begin(part, folder)
-    session = runs.Session(part.named, part.plan, folder, begun.counters, began)
-    client = connect(arguments.server, part, beat, learner=True)
-    journal_logger = runs.make_logger(session)
-    plan = make_plan(part)
+    began = time.time() if arguments.began is None else arguments.began
     with interruptible() as wish:
-        try:
-            connections = open_connections(client, part, begun.counters, beat)
-            learner = Learner(
-                plan,
-                begun.learning,
-                connections,
-                journal=Journal(journal_logger),
-                checkpoints=checkpoints_of(folder, part.named.experiment),
-            )
-            outcome = learner.run(begun.state, begun.counters, wish)
-            connections.publisher.close()
-        finally:
-            journal_logger.close()
-    runs.leave_results(session, begun.seconds, outcome)
+        outcome = learn(part, folder, arguments.server, wish, began=began)
     if outcome.interrupted:
         raise saved_and_interrupted(
             folder.path,
@@ -81,6 +69,58 @@ def run(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
             part.named.experiment.budget.total_steps,
             wish.signal or 0,
         )
+
+
+def learn(
+    part: Part, folder: RunFolder, address: str, wish: Interruption, *, began: float
+) -> Outcome:
+    """Learns, and leaves the results in the run's folder.
+
+    Args:
+        part: what this process knows of its run.
+        folder: of the run.
+        address: of the Reverb server.
+        wish: of the user to stop.
+        began: `time.time()` when the user's process started.
+    """
+    with ThreadPoolExecutor(1) as threads:
+        # The others look for what is said here, while this compiles.
+        connecting = threads.submit(connect_and_greet, address, part)
+        beat(COMPILE_SECONDS)
+        begun = begin(part, folder)
+        client = connecting.result()
+    session = runs.Session(part.named, part.plan, folder, begun.counters, began)
+    logger = runs.make_logger(session)
+    try:
+        connections = open_connections(client, part, begun.counters)
+        learner = Learner(
+            make_plan(part),
+            begun.learning,
+            connections,
+            journal=Journal(logger),
+            checkpoints=checkpoints_of(folder, part.named.experiment),
+        )
+        outcome = learner.run(begun.state, begun.counters, wish)
+    finally:
+        logger.close()
+    close(connections)
+    runs.leave_results(session, begun.seconds, outcome)
+    return outcome
+
+
+def connect_and_greet(address: str, part: Part) -> reverb.Client:
+    """Connects, and says what is learnt here."""
+    client = connect(address, part, beat, learner=True)
+    handshake.offer(client, part.wiring.greeting, part.runtime.timeout_seconds)
+    return client
+
+
+def close(connections: Connections) -> None:
+    """Ends all threads of a learner."""
+    connections.publisher.close()
+    for each in (connections.feed, connections.telemetry, connections.examiner):
+        each.close()
+    connections.client.close()
 
 
 def make_plan(part: Part) -> Plan:
@@ -136,10 +176,7 @@ def batch_like(part: Part) -> Batch:
 
 
 def open_connections(
-    client: reverb.Client,
-    part: Part,
-    counters: Counters,
-    beat: Callable[[], None],
+    client: reverb.Client, part: Part, counters: Counters
 ) -> Connections:
     """Connects a learner with all that it sends and receives."""
     wiring, runtime = part.wiring, part.runtime
@@ -148,7 +185,6 @@ def open_connections(
     def greet() -> None:
         handshake.offer(client, wiring.greeting, seconds)
 
-    greet()
     source = make_source(client, part, counters)
     priorities = None
     replay = part.named.experiment.replay

@@ -162,7 +162,7 @@ class Clock:
 
 
 class Actor:
-    """Acts until it is told to stop.
+    """Acts and sends what it sees.
 
     Attributes:
         index: its number, from 0.
@@ -187,13 +187,12 @@ class Actor:
         self._reported = time.monotonic()
         self._fetched = 0
 
-    def run(self, config: ActorsConfig, lock_step: bool, stopped: Callable) -> None:
-        """Acts and sends.
+    def run(self, config: ActorsConfig, *, lock_step: bool) -> None:
+        """Acts and sends, for ever.
 
         Args:
             config: of the run.
             lock_step: wait for new parameters after each rollout.
-            stopped: () to whether to end.
 
         Raises:
             TimeoutError: no parameters came in time.
@@ -203,7 +202,7 @@ class Actor:
         parameters = links.fetcher.wait(None, config.timeout_seconds, links.beat)
         state = self._collect.begin()
         sequence = self.incarnation << INCARNATION_BITS
-        while not stopped():
+        while True:
             links.beat()
             self._sender.wait_for_room()
             self._clock.note("waiting")
@@ -218,7 +217,6 @@ class Actor:
                 serial, seconds = parameters.serial, config.timeout_seconds
                 parameters = links.fetcher.wait(serial, seconds, links.beat)
                 self._clock.note("idle")
-        self._sender.close()
 
     def _act(self, parameters: Fetched, state: Any) -> tuple[Any, Collected]:
         acting: Acting = parameters.arrays

@@ -61,7 +61,7 @@ class ActorsConfig:
     max_waiting_rollouts: int = 2
     port: int | None = None
     server_checkpoint_seconds: float = 300.0
-    timeout_seconds: float = 120.0
+    timeout_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         check_at_least(
