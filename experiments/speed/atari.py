@@ -164,7 +164,7 @@ class Actor:
     def __init__(self, parts: Parts, client: reverb.Client | None) -> None:
         setting = parts.setting
         key = jax.random.key(0)
-        params = setting.agent.acting_params(setting.agent.init(key))
+        params = setting.agent.acting_params(jax.jit(setting.agent.init)(key))
         self.games, self.sending_seconds, self.rows = Timed(parts.games), 0.0, None
         games: Any = self.games
         self._acting = jax.device_put(Acting(params, ()))
@@ -244,7 +244,7 @@ def shares(arguments: argparse.Namespace) -> None:
     parts = make_parts(arguments, free=False)
     agent, key = parts.setting.agent, jax.random.key(1)
     update = jax.jit(agent.update, donate_argnums=0)
-    state = agent.init(key)
+    state = jax.jit(agent.init)(key)
     with start_server(parts) as server, reverb.Client(server.address) as client:
         acting, learning, steps, began = Actor(parts, client), 0.0, 0, 0.0
         for count in range(-2, arguments.rounds * 4):

@@ -122,7 +122,7 @@ def train(arguments: argparse.Namespace) -> None:
     agent, key = built.setting.agent, jax.random.key(arguments.seed)
     acting, host = compile_acting(seeing(built.setting)), games.build()
     learn, returns = make_learn(built, arguments.batch), Returns(games.num_envs)
-    state, metrics = agent.init(key), {}
+    state, metrics = jax.jit(agent.init)(key), {}
     now = start_on_host(acting, host, arguments.seed)
     print(json.dumps(vars(arguments) | {"device": jax.devices()[0].device_kind}))
     began = said = time.monotonic()
