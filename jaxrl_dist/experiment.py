@@ -392,8 +392,10 @@ def with_actors(experiment: Experiment) -> Experiment:
         return experiment
     steps = before.rollout_steps
     if experiment.replay is not None:
-        # An actor that looks for parameters, and sends, after each step is slow.
-        steps = max(steps, ActorsConfig.rollout_steps)
+        # An actor that looks for parameters, and sends, after each step is slow; and
+        # its rollouts are as long as some sequences are apart.
+        period = getattr(experiment.agent, "sequence_period", 1)
+        steps = period * -(-max(steps, ActorsConfig.rollout_steps) // period)
     runtime = ActorsConfig(rollout_steps=steps)
     return dataclasses.replace(experiment, runtime=runtime)
 

@@ -21,6 +21,7 @@ from jaxrl_dist.training.experience import EXPERIENCE, OLD, Row
 from jaxrl_dist.training.flow import Flow
 from jaxrl_dist.training.parameters import Fetched, Fetcher
 from jaxrl_dist.training.telemetry import ActorReport, Reporter
+from jaxrl_dist.types import ArrayTree
 
 REPORT_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 0.005  # between looks at whether there is room
@@ -100,6 +101,7 @@ class Sender:
             ReverbError: the server refused earlier items.
         """
         rows = jax.tree.map(np.asarray, collected.rows)
+        rows = rows._replace(memory=kept_memory(rows.memory, self._flow.period))
         shape = rows.is_first.shape
         packed = self._row.pack(
             Row(
@@ -145,6 +147,20 @@ class Sender:
     def _create(self, table: str, priorities: Any) -> None:
         num_rows = 1 if self._flow.whole else self._flow.item_rows
         self._writer.create_items(table, num_rows, priorities)
+
+
+def kept_memory(memory: ArrayTree, period: int) -> ArrayTree:
+    """Memory [T, B, ...] of the rows with which a sequence begins; 0 in the others.
+
+    Nobody reads it there, and zeros are compressed to almost nothing.
+    """
+
+    def keep(x: np.ndarray) -> np.ndarray:
+        kept = np.zeros_like(x)
+        kept[::period] = x[::period]
+        return kept
+
+    return jax.tree.map(keep, memory)
 
 
 class Clock:
