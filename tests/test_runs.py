@@ -26,6 +26,7 @@ from jaxrl_dist.agents.rainbow import RainbowConfig
 from jaxrl_dist.agents.sac import SACConfig
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.loggers.json_lines import read_rows
+from jaxrl_dist.networks.recurrent import CoreConfig
 from jaxrl_dist.plots import EVALUATION
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
@@ -47,6 +48,10 @@ CASES = {
     "ppo, normalised, on 2 devices": small(
         PPO, num_devices=2, normalise_observations=True
     ),
+    "recurrent ppo on 1 device": small(PPO, core=CoreConfig("lstm", 4)),
+    "recurrent ppo on 2 devices": small(
+        PPO, core=CoreConfig("min_gru", 4), num_devices=2
+    ),
     "a2c on 1 device": small(A2CConfig(), num_seeds=2),
     "a2c on 2 devices": small(A2CConfig(), num_devices=2),
     "impala behind by 3 on 1 device": small(IMPALAConfig(), policy_lag_updates=3),
@@ -66,6 +71,7 @@ for name, experiment in REPLAYED.items():
     )
 SLOW = {  # each compiles for long, and shows little that the others do not
     "dqn with replay on 1 device",
+    "recurrent ppo on 1 device",
     "rainbow with replay on 2 devices",
     "sac with replay on 1 device",
 }

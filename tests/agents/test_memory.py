@@ -17,7 +17,7 @@ from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments.base import batch
 from jaxrl_dist.networks.actor_critic import ActorCritic
 from jaxrl_dist.networks.build import ActorCriticConfig
-from jaxrl_dist.networks.recurrent import CORES, CoreConfig
+from jaxrl_dist.networks.recurrent import CoreConfig
 from jaxrl_dist.types import Trajectory
 from tests.agents.small import PLAIN
 from tests.environments.wandering import wandering
@@ -31,7 +31,7 @@ PPO = PPOConfig(
 )
 AGENTS = {"ppo": PPO, "a2c": A2CConfig(PLAIN), "impala": IMPALAConfig(PLAIN)}
 QUICK = {"xla_backend_optimization_level": 0}  # compiled once and run for moments
-NETWORKS = [(kind, shared) for kind in CORES for shared in (True, False)]
+NETWORKS = [("lstm", False), ("gru", True), ("min_gru", False)]
 networks = pytest.mark.parametrize(("kind", "shared"), NETWORKS)
 
 
