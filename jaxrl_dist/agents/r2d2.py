@@ -127,6 +127,11 @@ class R2D2Config:
         """Discount per environment step."""
         return self.learner.gamma
 
+    @property
+    def sequence_period(self) -> int:
+        """Rows from the beginning of a sequence to that of the next."""
+        return max(1, self.trace // 2)
+
     def build(
         self, network: MakeQNetwork, total_updates: int, axis_name: str | None = None
     ) -> Agent:
@@ -158,7 +163,7 @@ class R2D2Config:
             draw=make_draw(draw_network),
             act=make_act(self, head, axis_name),
             sequence_length=self.burn_in + self.trace + self.learner.n_step,
-            sequence_period=max(1, self.trace // 2),
+            sequence_period=self.sequence_period,
             first_row_only=False,
             initial_priorities=make_initial_priorities(self, learn),
             placed=placed,
