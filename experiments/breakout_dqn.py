@@ -26,23 +26,23 @@ def experiment() -> Experiment:
     """Describes the run; nothing is built and no device touched until it starts."""
     return Experiment(
         environment=EnvironmentConfig(
-            "Breakout-MinAtar", num_envs=32, original_minatar=True
+            "Breakout-MinAtar", num_envs=512, original_minatar=True
         ),
         agent=DQNConfig(
             learner=ValueConfig(
                 optimizer=OptimizerConfig(
-                    learning_rate=2.5e-4, anneal=False, max_gradient_norm=10.0
+                    learning_rate=5e-4, anneal=False, max_gradient_norm=10.0
                 ),
                 exploration=ExplorationConfig(epsilon_final=0.01, decay_fraction=0.1),
-                target_period_updates=250,
+                target_period_updates=125,
             ),
         ),
         network=QNetworkConfig(),
         replay=ReplayConfig(
             capacity=100_000,
-            batch_size=128,
-            warmup_steps=5_000,
-            updates_per_step=0.03125,
+            batch_size=512,
+            warmup_steps=10_240,
+            updates_per_step=6 / 1024,  # of 2 steps of all environments
         ),
         runtime=OnDeviceConfig(rollout_steps=2),
         budget=Budget(total_steps=10_000_000),

@@ -27,26 +27,26 @@ def experiment() -> Experiment:
     """Describes the run; nothing is built and no device touched until it starts."""
     return Experiment(
         environment=EnvironmentConfig(
-            "Breakout-MinAtar", num_envs=32, original_minatar=True
+            "Breakout-MinAtar", num_envs=512, original_minatar=True
         ),
         agent=RainbowConfig(
             learner=ValueConfig(
                 optimizer=OptimizerConfig(
-                    learning_rate=2.5e-4, anneal=False, max_gradient_norm=10.0
+                    learning_rate=5e-4, anneal=False, max_gradient_norm=10.0
                 ),
                 double=True,
                 n_step=3,
                 exploration=ExplorationConfig(epsilon_initial=0.0, epsilon_final=0.0),
-                target_period_updates=250,
+                target_period_updates=125,
             ),
             support=Support(num_atoms=51, v_min=0.0, v_max=50.0),
         ),
         network=QNetworkConfig(head_hidden=(128,), dueling=True, noisy=True),
         replay=ReplayConfig(
             capacity=100_000,
-            batch_size=128,
-            warmup_steps=5_000,
-            updates_per_step=0.03125,
+            batch_size=512,
+            warmup_steps=10_240,
+            updates_per_step=6 / 1024,  # of 2 steps of all environments
             prioritized=True,
         ),
         runtime=OnDeviceConfig(rollout_steps=2),

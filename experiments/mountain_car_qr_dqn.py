@@ -1,4 +1,9 @@
-"""QR-DQN on MountainCar-v0, on the device.
+"""QR-DQN on MountainCar-v0: every step costs 1, and only a swing leads to the top.
+
+Independent random actions cancel each other out: of 20,000 episodes of 200 of them,
+none saw the top. Here a random action lasts 10 steps on average, and 7 of 100 episodes
+do; nothing else about the task is changed. Velocities are at most 0.07, so observations
+are normalised.
 
 Target: a mean return of -130 within 500 000 environment steps, as the interquartile
 mean of five seeds. Measured: RESULTS.md.
@@ -21,7 +26,9 @@ from jaxrl_dist.training.on_device import OnDeviceConfig
 def experiment() -> Experiment:
     """Describes the run; nothing is built and no device touched until it starts."""
     return Experiment(
-        environment=EnvironmentConfig("MountainCar-v0", num_envs=16),
+        environment=EnvironmentConfig(
+            "MountainCar-v0", num_envs=16, normalise_observations=True
+        ),
         agent=QRDQNConfig(
             learner=ValueConfig(
                 optimizer=OptimizerConfig(
@@ -29,7 +36,9 @@ def experiment() -> Experiment:
                 ),
                 gamma=0.98,
                 target_period_updates=300,
-                exploration=ExplorationConfig(epsilon_final=0.07, decay_fraction=0.2),
+                exploration=ExplorationConfig(
+                    epsilon_final=0.01, decay_fraction=0.2, random_action_steps=10
+                ),
             ),
             num_quantiles=32,
         ),

@@ -6,6 +6,7 @@ Measured: RESULTS.md.
 
     python -m experiments.rainbow_ablation
     python -m experiments.rainbow_ablation --of cartpole_rainbow --total-steps 50000
+    python -m experiments.rainbow_ablation --only no_double no_noisy
 """
 
 import dataclasses
@@ -26,6 +27,15 @@ EXPERIMENTS = {
     "breakout_rainbow": breakout_rainbow.experiment,
     "cartpole_rainbow": cartpole_rainbow.experiment,
 }
+Variant = Literal[
+    "rainbow",
+    "no_double",
+    "no_multi_step",
+    "no_distributional",
+    "no_dueling",
+    "no_noisy",
+    "no_prioritized",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +48,8 @@ class Arguments:
         seed: of the first run of each.
         num_seeds: runs of each, with seeds that follow one another.
         output_dir: gets a folder for each variant; None for `runs/...`.
+        only: names of the variants to train, as several processes share them; none of
+            them for all.
     """
 
     of: Literal["breakout_rainbow", "cartpole_rainbow"] = "breakout_rainbow"
@@ -45,9 +57,10 @@ class Arguments:
     seed: int = 0
     num_seeds: int = 3
     output_dir: Path | None = None
+    only: tuple[Variant, ...] = ()
 
 
-def variants(whole: Experiment) -> dict[str, Experiment]:
+def variants(whole: Experiment) -> dict[Variant, Experiment]:
     """Rainbow, and Rainbow without each of its parts, by name.
 
     Args:
@@ -83,7 +96,7 @@ def variants(whole: Experiment) -> dict[str, Experiment]:
 
 
 def run_all(arguments: Arguments) -> list[Path]:
-    """Trains every variant.
+    """Trains every variant, or those that were asked for.
 
     Returns:
         The folders of the runs, the whole first.
@@ -95,6 +108,8 @@ def run_all(arguments: Arguments) -> list[Path]:
     )
     folders = []
     for name, experiment in variants(whole).items():
+        if arguments.only and name not in arguments.only:
+            continue
         folder = arguments.output_dir and arguments.output_dir / name
         # Named after the module with which each row of the table can be had alone.
         _, folder = runs.start(experiment, name=arguments.of, output_dir=folder)

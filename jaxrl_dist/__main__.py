@@ -21,6 +21,7 @@ import tyro
 
 from jaxrl_dist import cli, listing, saved_runs
 from jaxrl_dist.checks import check_in_range
+from jaxrl_dist.environments.build import HostConfig
 from jaxrl_dist.experiment import MAX_SEED, Budget
 from jaxrl_dist.run_folder import RunFolder
 
@@ -132,11 +133,17 @@ class Render:
         # After JAX has been told how many devices to make: this import makes them.
         from jaxrl_dist.environments import rendering
 
+        environment = restored.named.experiment.environment
+        if isinstance(environment, HostConfig):
+            raise ValueError(
+                f"{environment.name} is stepped on the host, and render draws what is "
+                "stepped on the device; evaluate it instead"
+            )
         returns = saved_runs.expected_returns(restored) if self.distribution else None
         policy, memory = saved_runs.policy(restored, greedy=not self.sampled)
         output = self.output or RunFolder(self.run).path / "episode.gif"
         episode = rendering.render_episode(
-            restored.named.experiment.environment,
+            environment,
             policy,
             jax.random.key(self.seed),
             output,

@@ -1,12 +1,16 @@
 """Returns of a fixed policy over whole episodes, apart from any training data."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl_dist import rollout
 from jaxrl_dist.environments.base import BatchedEnvironment
+from jaxrl_dist.environments.host import HostEnvironment
+from jaxrl_dist.rollout_on_host import Acting, seen_of, start_on_host
 from jaxrl_dist.types import Agent, Params
 
 
@@ -106,3 +110,56 @@ def evaluate(
         returns=jnp.where(under_way, end.return_[None], end.episodes.returns),
         lengths=jnp.where(under_way, end.length[None], end.episodes.lengths),
     )
+
+
+def evaluate_on_host(
+    acting: Acting,
+    environment: HostEnvironment,
+    params: Params,
+    *,
+    seed: int,
+    episodes_per_env: int = 1,
+    greedy: bool = True,
+    max_steps: int = 100_000,
+    each_step: Callable[[], None] = lambda: None,
+) -> Episodes:
+    """Plays whole episodes with fixed parameters, in environments on the host.
+
+    Args:
+        acting: of `compile_acting`.
+        environment: reset first.
+        params: of the policy, on its device.
+        seed: of the environments and of what a policy that is not greedy draws, from 0.
+        episodes_per_env: E, the first episodes of each environment.
+        greedy: as for `evaluate`, like the next.
+        max_steps: rows of each environment.
+        each_step: called after every step.
+
+    Returns:
+        [E, B] episodes.
+    """
+    shape = (episodes_per_env, environment.num_envs)
+    returns = np.zeros(shape)  # float64, so that long sums are exact
+    lengths = np.zeros(shape, np.int32)
+    finished = np.zeros(shape, bool)
+    episode = np.zeros(environment.num_envs, np.int32)
+    state = start_on_host(acting, environment, seed)
+    now, memory, key = state.time_step, state.memory, state.key
+    noise = None
+    for _ in range(max_steps):
+        if not greedy:
+            key, drawn = acting.draw(key, 1, environment.num_envs)
+            noise = jax.tree.map(lambda x: x[0], drawn)
+        memory, action = acting.act(params, memory, seen_of(now), noise)
+        now = environment.step(np.asarray(action))
+        (counted,) = np.nonzero(episode < episodes_per_env)
+        place = episode[counted], counted
+        returns[place] += now.reward[counted]
+        lengths[place] += ~now.is_first[counted]
+        finished[place] = now.is_last[counted]
+        episode += now.is_last
+        each_step()
+        if (episode >= episodes_per_env).all():
+            break
+    played = (returns.astype(np.float32), lengths, finished)
+    return Episodes(*map(jnp.asarray, played))

@@ -14,6 +14,7 @@ import numpy as np
 from jaxrl_dist import configuration
 from jaxrl_dist.agents.a2c import A2CConfig
 from jaxrl_dist.agents.c51 import C51Config
+from jaxrl_dist.agents.clipping import learning_from_clipped_rewards
 from jaxrl_dist.agents.discrete_sac import DiscreteSACConfig
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
@@ -21,16 +22,21 @@ from jaxrl_dist.agents.iqn import IQNConfig
 from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.agents.pqn import PQNConfig
 from jaxrl_dist.agents.qr_dqn import QRDQNConfig
+from jaxrl_dist.agents.r2d2 import R2D2Config
 from jaxrl_dist.agents.rainbow import RainbowConfig
 from jaxrl_dist.agents.sac import SACConfig
 from jaxrl_dist.agents.td3 import TD3Config
 from jaxrl_dist.checks import check_at_least, check_in_range, settings_of
 from jaxrl_dist.distribution import devices
-from jaxrl_dist.environments.build import EnvironmentConfig
+from jaxrl_dist.environments.base import BatchedEnvironment
+from jaxrl_dist.environments.build import EnvironmentConfig, HostConfig, host_stand_in
 from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.networks.build import ActorCriticConfig
 from jaxrl_dist.networks.policy_and_critics import PolicyAndCriticsConfig
 from jaxrl_dist.replay.sequences import ReplayConfig
+from jaxrl_dist.training import learning
+from jaxrl_dist.training.actors_config import ActorsConfig
+from jaxrl_dist.training.flow import Flow, make_flow
 from jaxrl_dist.training.from_replay import (
     ReplaySetting,
     make_replay_setting,
@@ -49,12 +55,16 @@ from jaxrl_dist.training.on_device import (
 from jaxrl_dist.types import Agent
 
 MAX_SEED = 2**31 - 1
+RuntimeConfig = OnDeviceConfig | ActorsConfig
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
-ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
+ReplayedValueAgent = (
+    DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig | R2D2Config
+)
 ValueAgent = ReplayedValueAgent | PQNConfig
 PolicyAndCriticsAgent = SACConfig | TD3Config | DiscreteSACConfig
 AgentConfig = ActorCriticAgent | ValueAgent | PolicyAndCriticsAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig
+NEWEST_POLICY_ONLY = (PPOConfig, A2CConfig, PQNConfig)  # nothing corrects for age
 NETWORKS: dict[type, type] = {  # that go with the agents
     **dict.fromkeys(typing.get_args(ActorCriticAgent), ActorCriticConfig),
     **dict.fromkeys(typing.get_args(ValueAgent), QNetworkConfig),
@@ -96,11 +106,11 @@ class Experiment:
     """What a module in `experiments/` returns; nothing is built until it runs.
 
     Attributes:
-        environment: what is acted in.
+        environment: what is acted in: on the device, or on the host.
         agent: how it learns.
         network: what it learns: policy and values, or values alone.
         replay: what it learns from, for an agent that keeps experience; else None.
-        runtime: where it runs.
+        runtime: where it runs: all on the device, or in actor processes and a learner.
         budget: how long, and when it is evaluated.
         seed: of the first run, from 0; that of the last is at most 2^31 - 1.
         num_seeds: independent runs at once, with seeds that follow one another, from 1.
@@ -111,11 +121,11 @@ class Experiment:
             that the agent needs.
     """
 
-    environment: EnvironmentConfig
+    environment: EnvironmentConfig | HostConfig
     agent: AgentConfig
     network: NetworkConfig = ActorCriticConfig()
     replay: ReplayConfig | None = None
-    runtime: OnDeviceConfig = OnDeviceConfig()
+    runtime: RuntimeConfig = OnDeviceConfig()
     budget: Budget = Budget()
     seed: int = 0
     num_seeds: int = 1
@@ -133,6 +143,11 @@ class Experiment:
                 f"network is a {type(self.network).__name__}, and a "
                 f"{type(self.agent).__name__} needs a {needed.__name__}"
             )
+        if isinstance(self.runtime, ActorsConfig) and self.num_seeds > 1:
+            raise ValueError(
+                f"num_seeds is {self.num_seeds}, and a run with actors has one: start "
+                "a run for each, or --runtime device"
+            )
 
 
 class Plan(NamedTuple):
@@ -141,6 +156,7 @@ class Plan(NamedTuple):
     setting: Setting
     schedule: Schedule
     num_devices: int
+    flow: Flow | None = None  # of experience, where there are actors
 
 
 def plan(experiment: Experiment) -> Plan:
@@ -152,14 +168,14 @@ def plan(experiment: Experiment) -> Plan:
     config = experiment
     with settings_of("runtime", config.runtime):
         num_devices = devices.choose_number(
-            config.environment.num_envs,
+            _environments_to_divide(config),
             config.runtime.num_devices,
             gradient_rows=_gradient_rows(config),
         )
     axis_name = devices.AXIS_NAME if num_devices > 1 else None
     schedule = make_schedule(config)
     with settings_of("environment", config.environment):
-        environment = config.environment.build()
+        environment = _environment(config)
         normaliser = make_normaliser(
             environment.spec,
             observations=config.environment.normalise_observations,
@@ -176,6 +192,8 @@ def plan(experiment: Experiment) -> Plan:
             total_updates *= updates_per_rollout(config.replay, _rollout_steps(config))
     with settings_of("agent", config.agent):
         agent = config.agent.build(network, total_updates, axis_name)
+    if isinstance(config.environment, HostConfig) and config.environment.clip_rewards:
+        agent = learning_from_clipped_rewards(agent)
     replay = _replay_setting(config, agent, schedule, num_devices, axis_name)
     setting = Setting(
         agent=agent,
@@ -186,18 +204,80 @@ def plan(experiment: Experiment) -> Plan:
         policy_lag_updates=config.runtime.policy_lag_updates,
         replay=replay,
     )
-    return Plan(setting, schedule, num_devices)
+    return Plan(setting, schedule, num_devices, _flow(config, agent))
+
+
+def _flow(config: Experiment, agent: Agent) -> Flow | None:
+    """How experience gets from actors to the learner; None where all is on the device.
+
+    Raises:
+        ValueError: settings that do not fit each other.
+    """
+    if not isinstance(config.runtime, ActorsConfig):
+        return None
+    with settings_of("runtime", config.runtime):
+        flow = make_flow(
+            config.runtime,
+            agent,
+            config.replay,
+            num_envs=config.environment.num_envs,
+            newest_only=isinstance(config.agent, NEWEST_POLICY_ONLY),
+        )
+    environment = config.environment
+    if flow.kind == "replay" and (
+        environment.normalise_observations or environment.scale_rewards
+    ):
+        raise ValueError(
+            "environment.normalise_observations and scale_rewards do not go with "
+            "actors and a replay: the statistics would be those of what is drawn"
+        )
+    return flow
+
+
+def _environment(config: Experiment) -> BatchedEnvironment:
+    """The environment, or what stands in for one on the host.
+
+    Raises:
+        ValueError: it cannot be built, or not where the experiment runs.
+    """
+    chosen = config.environment
+    if not isinstance(chosen, HostConfig):
+        return chosen.build()
+    if isinstance(config.runtime, OnDeviceConfig):
+        raise ValueError(
+            f"{chosen.name} is stepped on the host; needs --runtime actors"
+        )
+    return host_stand_in(chosen)
 
 
 def _rollout_steps(config: Experiment) -> int:
     """Environment steps of one rollout of all environments."""
-    return config.environment.num_envs * config.runtime.rollout_steps
+    number = config.environment.num_envs
+    if isinstance(config.runtime, ActorsConfig) and config.replay is None:
+        number = config.runtime.batch_trajectories or number
+    return number * config.runtime.rollout_steps
+
+
+def _environments_to_divide(config: Experiment) -> int:
+    """Environments that are spread over devices.
+
+    With memory, PPO's minibatches are whole environments: where the number of devices
+    is left open, it divides those of a minibatch. What does not fit, the agent refuses.
+    """
+    number, agent, network = config.environment.num_envs, config.agent, config.network
+    if config.runtime.num_devices is not None or not isinstance(agent, PPOConfig):
+        return number
+    recurrent = isinstance(network, ActorCriticConfig) and network.core.kind != "none"
+    if not recurrent or number % agent.num_minibatches:
+        return number
+    return number // agent.num_minibatches
 
 
 def _gradient_rows(config: Experiment) -> int:
     """Rows behind each gradient step."""
     if config.replay is not None:
-        return config.replay.batch_size
+        learned = config.agent.trace if isinstance(config.agent, R2D2Config) else 1
+        return config.replay.batch_size * learned
     if isinstance(config.agent, PPOConfig | PQNConfig):
         return _rollout_steps(config) // config.agent.num_minibatches
     return _rollout_steps(config)
@@ -226,7 +306,7 @@ def _replay_setting(
     with settings_of("replay", config.replay):
         return make_replay_setting(
             config.replay,
-            agent.sequence_length,
+            agent,
             num_envs=config.environment.num_envs,
             rollout_steps=config.runtime.rollout_steps,
             total_rollouts=schedule.total,
@@ -273,6 +353,10 @@ def build_run(experiment: Experiment, built: Plan) -> OnDevice:
 
 def state_shapes(experiment: Experiment, built: Plan) -> TrainState:
     """Shapes and types of a plan's state, [D, S, ...]; nothing is computed."""
+    if built.flow is not None:
+        return learning.state_like(
+            built.setting, built.flow, built.num_devices, experiment.seed
+        )
     run = build_run(experiment, built)
     return jax.eval_shape(lambda: run.init(experiment.seed))
 
@@ -316,3 +400,27 @@ def compile_plan(
         seconds = time.perf_counter() - started
         other.result()
     return Compiled(functions, seconds, begin)
+
+
+def with_actors(experiment: Experiment) -> Experiment:
+    """The same run with actor processes and a learner, by default settings."""
+    before = experiment.runtime
+    if isinstance(before, ActorsConfig):
+        return experiment
+    steps = before.rollout_steps
+    if experiment.replay is not None:
+        # An actor that looks for parameters, and sends, after each step is slow; and
+        # its rollouts are as long as some sequences are apart.
+        period = getattr(experiment.agent, "sequence_period", 1)
+        steps = period * -(-max(steps, ActorsConfig.rollout_steps) // period)
+    runtime = ActorsConfig(rollout_steps=steps)
+    return dataclasses.replace(experiment, runtime=runtime)
+
+
+def on_device(experiment: Experiment) -> Experiment:
+    """The same run all on the device, by default settings."""
+    before = experiment.runtime
+    if isinstance(before, OnDeviceConfig):
+        return experiment
+    runtime = OnDeviceConfig(rollout_steps=before.rollout_steps)
+    return dataclasses.replace(experiment, runtime=runtime)

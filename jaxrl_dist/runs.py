@@ -2,10 +2,9 @@
 
 import dataclasses
 import importlib
-import shlex
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,13 +21,17 @@ from jaxrl_dist.loggers import JsonLines, Many, TensorBoard, Terminal
 from jaxrl_dist.loggers.json_lines import read_rows
 from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
+from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.host_loop import (
     Counters,
     HostLoop,
     Outcome,
     steps_per_second,
 )
-from jaxrl_dist.training.interruption import interruptible
+from jaxrl_dist.training.interruption import (
+    interruptible,
+    saved_and_interrupted,
+)
 from jaxrl_dist.training.on_device import TrainState
 from jaxrl_dist.versions import devices, versions
 
@@ -39,18 +42,6 @@ USED_LATER = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
 )
-
-
-class Interrupted(Exception):  # noqa: N818  it is no error
-    """The user stopped the run, and it has been saved.
-
-    Attributes:
-        signal: number of the signal that stopped it.
-    """
-
-    def __init__(self, message: str, signal: int) -> None:
-        super().__init__(message)
-        self.signal = signal
 
 
 class Session(NamedTuple):
@@ -87,6 +78,10 @@ def start(
         Interrupted: by SIGINT or SIGTERM, after saving.
     """
     began = time.time() if began is None else began
+    if isinstance(experiment.runtime, ActorsConfig):
+        return _actor_runs().start(
+            experiment, name=name, output_dir=output_dir, began=began
+        )
     built = plan(experiment)
     # A resumed run needs as many devices as this one takes, wherever it goes on.
     runtime = dataclasses.replace(experiment.runtime, num_devices=built.num_devices)
@@ -106,7 +101,9 @@ def resume(
 
     Args:
         folder: of the run.
-        experiment: as `read` gives it; the budget may be a larger one.
+        experiment: as `read` gives it; the budget may be a larger one. What anneals
+            over a run (step sizes, epsilons, the exponent of importance weights) then
+            goes on as in a run of that budget, from where such a run would stand.
         began: `time.time()` when the process started; None for now.
 
     Returns:
@@ -123,6 +120,8 @@ def resume(
     began = time.time() if began is None else began
     named = read(folder)
     check_only_budget_differs(named.experiment, experiment)
+    if isinstance(experiment.runtime, ActorsConfig):
+        return _actor_runs().resume(folder, experiment, began=began)
     built = plan(experiment)
     checkpoints = checkpoints_of(folder, experiment)
     state, info = checkpoints.restore(like=state_shapes(experiment, built))
@@ -161,6 +160,18 @@ def check_only_budget_differs(before: Experiment, after: Experiment) -> None:
         )
 
 
+def _actor_runs() -> Any:
+    """The module that runs actors.
+
+    Raises:
+        ValueError: the extra is missing that it needs.
+    """
+    try:
+        return importlib.import_module("jaxrl_dist.actor_runs")
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+
+
 def _import_the_rest() -> None:
     for name in USED_LATER:
         importlib.import_module(name)
@@ -170,14 +181,7 @@ def _drive(session: Session, compiled: Compiled, state: TrainState | None) -> Su
     """Runs the host loop with everything that listens to it, and sums up."""
     name, experiment = session.named.name, session.named.experiment
     folder, counters = session.folder, session.counters
-    step = counters.env_steps // experiment.num_seeds
-    resumed = step if counters.updates else None
-    total_steps = experiment.budget.total_steps
-    logger = Many(
-        Terminal(f"{name} → {folder.path}", total_steps, step),
-        JsonLines(folder.metrics, resumed),
-        TensorBoard(folder.events, resumed),
-    )
+    logger = make_logger(session)
     loop = HostLoop(
         compiled.functions,
         session.plan.schedule,
@@ -192,16 +196,38 @@ def _drive(session: Session, compiled: Compiled, state: TrainState | None) -> Su
             outcome = loop.run(state, counters, wish)
         finally:
             logger.close()
-    _draw(session)
-    summary = _sum_up(session, compiled, outcome)
-    folder.write_summary(summary)
+    summary = leave_results(session, compiled.seconds, outcome)
     if outcome.interrupted:
-        raise Interrupted(
-            f"interrupted at environment step {loop.step(outcome.counters):,} of "
-            f"{total_steps:,}, and saved; go on with: "
-            f"python -m jaxrl_dist resume {shlex.quote(str(folder.path))}",
+        raise saved_and_interrupted(
+            folder.path,
+            loop.step(outcome.counters),
+            experiment.budget.total_steps,
             wish.signal or 0,
         )
+    return summary
+
+
+def make_logger(session: Session) -> Many:
+    """Everything that listens to a run."""
+    experiment, folder = session.named.experiment, session.folder
+    step = session.counters.env_steps // experiment.num_seeds
+    # A learner that is started again before its first checkpoint begins anew.
+    resumed = step if session.counters.updates or folder.metrics.exists() else None
+    title = f"{session.named.name} → {folder.path}"
+    return Many(
+        Terminal(title, experiment.budget.total_steps, step),
+        JsonLines(folder.metrics, resumed),
+        TensorBoard(folder.events, resumed),
+    )
+
+
+def leave_results(
+    session: Session, compile_seconds: float, outcome: Outcome
+) -> Summary:
+    """Draws the learning curve and writes the summary."""
+    _draw(session)
+    summary = _sum_up(session, compile_seconds, outcome)
+    session.folder.write_summary(summary)
     return summary
 
 
@@ -215,7 +241,7 @@ def _draw(session: Session) -> None:
     )
 
 
-def _sum_up(session: Session, compiled: Compiled, outcome: Outcome) -> Summary:
+def _sum_up(session: Session, compile_seconds: float, outcome: Outcome) -> Summary:
     experiment, counters = session.named.experiment, outcome.counters
     evaluation = None
     if outcome.returns is not None:
@@ -227,7 +253,7 @@ def _sum_up(session: Session, compiled: Compiled, outcome: Outcome) -> Summary:
         seed=experiment.seed,
         num_seeds=experiment.num_seeds,
         env_steps=counters.env_steps,
-        compile_seconds=compiled.seconds,
+        compile_seconds=compile_seconds,
         train_seconds=counters.train_seconds,
         wall_seconds=time.time() - session.began,
         steps_per_second=steps_per_second(counters),

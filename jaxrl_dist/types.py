@@ -58,6 +58,7 @@ class ArraySpec(NamedTuple):
     dtype: Any
     low: Any = None  # broadcastable to shape, or None where unbounded or unknown
     high: Any = None
+    channels_first: bool = False  # of an image: [C, H, W] and not [H, W, C]
 
 
 class DiscreteSpec(NamedTuple):
@@ -91,8 +92,17 @@ class Agent(NamedTuple):
     update: Callable  # (state, Trajectory or Sample, key) to (state, UpdateInfo)
     sequence_length: int | None = None  # rows of each sequence of the Sample that
     # `update` takes; None if it takes the Trajectory of a whole rollout
+    sequence_period: int = 1  # rows from the beginning of a sequence to the next one's;
+    # of sequences that begin every few rows, the memory of the first row is read alone
+    first_row_only: bool = True  # of a sequence, `update` learns the first row's value
     gradients: Callable | None = None  # (state, experience, key) to (grads, UpdateInfo)
     apply_gradients: Callable | None = None  # (state, grads) to state
     distribution: Callable | None = None  # (params as `act` takes them, observation
     # [B, ...]) to returns of each action and their probabilities, [B, A, N] each; None
     # of an agent that learns no distribution
+    initial_priorities: Callable | None = None  # (params as `act` takes them,
+    # Trajectory [sequence_length, B, ...], key) to [B], the priorities that `update`
+    # would give with these parameters as its target; None where the actor cannot tell
+    placed: Callable | None = None  # (params as `act` takes them, number of an actor's
+    # first environment, number of all actors' environments) to params with which the
+    # actor explores in its own way; None if all explore alike

@@ -6,7 +6,7 @@ import pathlib
 import jaxrl_dist
 
 ROWS = (
-    {"types", "checks"},
+    {"types", "checks", "processes"},
     {"configuration"},
     {
         "losses",
@@ -20,12 +20,15 @@ ROWS = (
         "versions",
         "compilation_cache",
     },
-    {"rollout", "agents"},
+    {"rollout", "rollout_on_host", "agents"},
     {"distribution", "evaluation"},
     {"training"},
     {"experiment"},
     {"saved_runs", "listing"},
-    {"runs"},
+    {"actor_runs"},
+    {"runs", "parts"},
+    {"learner_process"},
+    {"worker"},
     {"cli"},
     {"__main__"},
 )

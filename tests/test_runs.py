@@ -22,14 +22,18 @@ from jaxrl_dist.agents.a2c import A2CConfig
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.agents.r2d2 import R2D2Config
 from jaxrl_dist.agents.rainbow import RainbowConfig
 from jaxrl_dist.agents.sac import SACConfig
+from jaxrl_dist.agents.value import ValueConfig
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.loggers.json_lines import read_rows
+from jaxrl_dist.networks.recurrent import CoreConfig
 from jaxrl_dist.plots import EVALUATION
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
 from jaxrl_dist.training.host_loop import NotFiniteError
+from jaxrl_dist.training.interruption import Interrupted
 from tests.small_experiments import (
     PRIORITIZED,
     assert_equal_bit_for_bit,
@@ -57,6 +61,11 @@ REPLAYED = {
     "dqn": small(DQNConfig(), replay=PRIORITIZED, num_seeds=2),
     "rainbow": small(RainbowConfig(), replay=PRIORITIZED, dueling=True, noisy=True),
     "sac": small(SACConfig(), environment="Pendulum-v1", replay=PRIORITIZED),
+    "r2d2": small(
+        R2D2Config(ValueConfig(n_step=2, double=True), burn_in=2, trace=4),
+        replay=dataclasses.replace(PRIORITIZED, warmup_steps=48),
+        core=CoreConfig("lstm", 4),
+    ),
 }
 for name, experiment in REPLAYED.items():
     CASES[f"{name} with replay on 1 device"] = experiment
@@ -67,6 +76,7 @@ SLOW = {  # each compiles for long, and shows little that the others do not
     "dqn with replay on 1 device",
     "rainbow with replay on 2 devices",
     "sac with replay on 1 device",
+    "r2d2 with replay on 1 device",
 }
 
 
@@ -194,7 +204,7 @@ def test_a_signal_saves_the_very_step_at_which_the_run_stops(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(runs.Interrupted, match="and saved; go on with: python") as stop:
+    with pytest.raises(Interrupted, match="and saved; go on with: python") as stop:
         runs.start(whole, name="x", output_dir=folder.path)
     assert stop.value.signal == signal.SIGTERM
     said = re.search(r"environment step ([\d,]+) of 640,000", str(stop.value))

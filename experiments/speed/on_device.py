@@ -77,12 +77,7 @@ class Case:
 
 
 def prepare_ours(case: Case) -> Callable[[], workers.Lap]:
-    """Compiles our PPO.
-
-    Returns:
-        A function that trains once from the start. Its steps are transitions: an
-        episode's last row is none.
-    """
+    """Compiles our PPO."""
     experiment = Experiment(
         environment=EnvironmentConfig(case.environment, num_envs=case.num_envs),
         network=ActorCriticConfig(torso="mlp"),
@@ -93,6 +88,16 @@ def prepare_ours(case: Case) -> Callable[[], workers.Lap]:
         ),
         num_seeds=case.num_seeds,
     )
+    return compile_ours(experiment, case.num_updates)
+
+
+def compile_ours(experiment: Experiment, num_updates: int) -> Callable[[], workers.Lap]:
+    """Compiles an experiment of ours.
+
+    Returns:
+        A function that trains once from the start. Its steps are transitions: an
+        episode's last row is none.
+    """
     devices.use_all_cores()
     built = plan(experiment)
     run, compiled = build_run(experiment, built), compile_plan(experiment, built)
@@ -101,7 +106,7 @@ def prepare_ours(case: Case) -> Callable[[], workers.Lap]:
         state = jax.block_until_ready(run.init(experiment.seed))
 
         def updates() -> float:
-            _, report = compiled.functions.train(state, 0, case.num_updates)
+            _, report = compiled.functions.train(state, 0, num_updates)
             return float(jax.device_get(report.episodes.num_steps).sum())
 
         return workers.timed(updates)
@@ -111,6 +116,49 @@ def prepare_ours(case: Case) -> Callable[[], workers.Lap]:
 
 def prepare_peer(case: Case) -> Callable[[], workers.Lap]:
     """Compiles PureJaxRL's PPO; the same answer, though it counts every row."""
+    settings = peer_settings(
+        case.environment, case.num_envs, case.rows // case.num_seeds
+    )
+    settings["ACTIVATION"] = "tanh"
+    return compile_peer("ppo", str(case.peer), settings, case.rows, case.num_seeds)
+
+
+def peer_settings(environment: str, num_envs: int, total_steps: int) -> dict[str, Any]:
+    """The settings that PureJaxRL gives its own scripts for gymnax."""
+    return {
+        "LR": 2.5e-4,
+        "NUM_ENVS": num_envs,
+        "NUM_STEPS": ROLLOUT_STEPS,
+        "TOTAL_TIMESTEPS": total_steps,
+        "UPDATE_EPOCHS": 4,
+        "NUM_MINIBATCHES": 4,
+        "GAMMA": 0.99,
+        "GAE_LAMBDA": 0.95,
+        "CLIP_EPS": 0.2,
+        "ENT_COEF": 0.01,
+        "VF_COEF": 0.5,
+        "MAX_GRAD_NORM": 0.5,
+        "ENV_NAME": environment,
+        "ANNEAL_LR": True,
+        "DEBUG": False,
+    }
+
+
+def compile_peer(
+    script: str, folder: str, settings: dict[str, Any], rows: int, num_seeds: int = 1
+) -> Callable[[], workers.Lap]:
+    """Compiles one of PureJaxRL's scripts.
+
+    Args:
+        script: the name of its module, which offers `make_train`.
+        folder: where it lies.
+        settings: as `make_train` takes them.
+        rows: environment steps of one run, over all seeds.
+        num_seeds: independent runs side by side.
+
+    Returns:
+        A function that trains once from the start.
+    """
     import gymnax
     from gymnax.wrappers.compat import LegacyStepAPIWrapper
 
@@ -129,35 +177,17 @@ def prepare_peer(case: Case) -> Callable[[], workers.Lap]:
         return LegacyStepAPIWrapper(environment), parameters
 
     gymnax.make = make_as_before
-    sys.path.insert(0, str(case.peer))
-    ppo: Any = __import__("ppo")
-    settings = {
-        "LR": 2.5e-4,
-        "NUM_ENVS": case.num_envs,
-        "NUM_STEPS": ROLLOUT_STEPS,
-        "TOTAL_TIMESTEPS": case.rows // case.num_seeds,
-        "UPDATE_EPOCHS": 4,
-        "NUM_MINIBATCHES": 4,
-        "GAMMA": 0.99,
-        "GAE_LAMBDA": 0.95,
-        "CLIP_EPS": 0.2,
-        "ENT_COEF": 0.01,
-        "VF_COEF": 0.5,
-        "MAX_GRAD_NORM": 0.5,
-        "ACTIVATION": "tanh",
-        "ENV_NAME": case.environment,
-        "ANNEAL_LR": True,
-        "DEBUG": False,
-    }
-    keys = jax.random.split(jax.random.key(0), case.num_seeds)
-    function, argument = ppo.make_train(settings), keys[0]
-    if case.num_seeds > 1:
+    sys.path.insert(0, folder)
+    module: Any = __import__(script)
+    keys = jax.random.split(jax.random.key(0), num_seeds)
+    function, argument = module.make_train(settings), keys[0]
+    if num_seeds > 1:
         function, argument = jax.vmap(function), keys
     program = jax.jit(function).lower(argument).compile()
 
     def run() -> float:
         jax.block_until_ready(program(argument))
-        return case.rows
+        return rows
 
     return lambda: workers.timed(run)
 

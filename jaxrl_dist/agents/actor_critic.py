@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrl_dist.agents.base import average_over
-from jaxrl_dist.networks.build import ActorCritic
+from jaxrl_dist.networks.actor_critic import ActorCritic
 from jaxrl_dist.types import (
     Agent,
     ArrayTree,
@@ -157,3 +157,24 @@ def total_loss(metrics: dict[str, jax.Array], config: LossWeights) -> jax.Array:
 def first_memory(rows: Trajectory) -> ArrayTree:
     """The policy's memory before the first row, [B, ...]."""
     return jax.tree.map(lambda x: x[0], rows.memory)
+
+
+def values_of_rows(network: ActorCritic, params: Params, rows: Trajectory) -> jax.Array:
+    """Values of rows [T, B], each from the memory that is stored with it.
+
+    With the parameters that acted, these are the values of unrolling the rows. Nothing
+    runs through time, so that all rows are one batch.
+
+    Args:
+        network: the policy and its values.
+        params: of the network.
+        rows: [T, B, ...], with their memory.
+    """
+    if not network.is_recurrent:
+        return network.unroll(params, (), rows.observation, rows.is_first)[2]
+    memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows.memory)
+    observation, is_first = jax.tree.map(
+        lambda x: x.reshape(1, -1, *x.shape[2:]), (rows.observation, rows.is_first)
+    )
+    _, _, values = network.unroll(params, memory, observation, is_first)
+    return values.reshape(rows.is_first.shape)

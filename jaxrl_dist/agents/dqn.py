@@ -10,7 +10,8 @@ from jaxrl_dist import losses
 from jaxrl_dist.agents.base import NStep
 from jaxrl_dist.agents.value import Objective, ValueConfig, make_value_agent
 from jaxrl_dist.checks import check_above, check_in_range
-from jaxrl_dist.networks.action_values import MakeQNetwork, QNetwork
+from jaxrl_dist.networks.action_values import MakeQNetwork
+from jaxrl_dist.networks.q_network import QNetwork
 from jaxrl_dist.types import Agent, ArrayTree, Params
 
 

@@ -24,18 +24,25 @@ class ExplorationConfig:
             that some explore and others show what the policy can do; at least 0, where
             0 gives all the same. Ape-X has a ladder of 7 below a constant 0.4.
 
+        random_action_steps: environment steps, on average, for which a random action is
+            kept once it has begun, from 1; the share above is then of the moments at
+            which one may begin. Where single actions cancel each other out, as on
+            MountainCar, only lasting ones lead anywhere.
+
     Raises:
         ValueError: a setting is out of its range.
 
     Source:
         Horgan et al. 2018, Distributed prioritized experience replay, section 4.1,
-        arXiv:1803.00933.
+        arXiv:1803.00933; lasting actions: Dabney et al. 2020, Temporally-extended
+        epsilon-greedy exploration, arXiv:2006.01782, here of geometric length.
     """
 
     epsilon_initial: float = 1.0
     epsilon_final: float = 0.05
     decay_fraction: float = 0.5
     ladder: float = 0.0
+    random_action_steps: float = 1.0
 
     def __post_init__(self) -> None:
         check_in_range(
@@ -46,6 +53,7 @@ class ExplorationConfig:
             decay_fraction=self.decay_fraction,
         )
         check_at_least(0, ladder=self.ladder)
+        check_at_least(1, random_action_steps=self.random_action_steps)
 
 
 def epsilon_at(config: ExplorationConfig, progress: jax.Array) -> jax.Array:
@@ -67,7 +75,7 @@ def epsilon_at(config: ExplorationConfig, progress: jax.Array) -> jax.Array:
 
 
 def ladder_exponents(
-    ladder: float, batch_size: int, axis_name: str | None
+    ladder: float, batch_size: int, axis_name: str | None, place: ArrayTree = ()
 ) -> jax.Array:
     """What each environment raises epsilon to, [B], from 1 to 1 + ladder.
 
@@ -75,13 +83,16 @@ def ladder_exponents(
         ladder: of `ExplorationConfig`.
         batch_size: B, environments of this device.
         axis_name: device axis over which all environments are spread; None for one.
+        place: of `Acting`.
     """
     number, first = batch_size, 0
-    if axis_name is not None:
+    if place != ():
+        first, number = place
+    elif axis_name is not None:
         number = batch_size * jax.lax.axis_size(axis_name)
         first = batch_size * jax.lax.axis_index(axis_name)
     rungs = jnp.arange(batch_size) + first
-    return 1.0 + ladder * rungs / max(1, number - 1)
+    return 1.0 + ladder * rungs / jnp.maximum(1, number - 1)
 
 
 def epsilon_greedy(
@@ -110,6 +121,13 @@ class Acting(NamedTuple):
 
     params: Params
     epsilon: jax.Array  # [] share of random actions, before the ladder
+    place: ArrayTree = ()  # number of the first of these environments, and of them all,
+    # [] int32 each, where they are one actor's; () where there are no others
+
+
+def placed(acting: Acting, first: int, number: int) -> Acting:
+    """Tells one actor where its environments stand on the ladder; see `Agent`."""
+    return acting._replace(place=(jnp.int32(first), jnp.int32(number)))
 
 
 class Chance(NamedTuple):
@@ -149,11 +167,43 @@ def make_act(ladder: float, q_values: Callable, axis_name: str | None) -> Callab
     ) -> tuple[ArrayTree, jax.Array, ArrayTree]:
         drawn = None if noise is None else noise.network
         values = q_values(acting.params, time_step.observation, drawn)
-        if noise is None:
-            return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
-        epsilon = jnp.full(noise.explore.shape, acting.epsilon)
-        if ladder:
-            epsilon = epsilon ** ladder_exponents(ladder, len(epsilon), axis_name)
-        return memory, epsilon_greedy(values, epsilon, noise.explore), ()
+        action = choose(acting, values, noise, ladder=ladder, axis_name=axis_name)
+        return memory, action, ()
 
     return act
+
+
+def choose(
+    acting: Acting,
+    q_values: jax.Array,
+    noise: Chance | None,
+    *,
+    ladder: float,
+    axis_name: str | None,
+) -> jax.Array:
+    """Chooses actions, epsilon-greedily.
+
+    Args:
+        acting: what the share of random actions is.
+        q_values: [B, A] reward units.
+        noise: of `make_draw`; None for the best actions.
+        ladder: of `ExplorationConfig`.
+        axis_name: device axis over which all environments are spread; None for one.
+
+    Returns:
+        [B] int32.
+    """
+    if noise is None:
+        return jnp.argmax(q_values, axis=-1).astype(jnp.int32)
+    epsilon = epsilon_of_each(acting, len(noise.explore), ladder, axis_name)
+    return epsilon_greedy(q_values, epsilon, noise.explore)
+
+
+def epsilon_of_each(
+    acting: Acting, batch_size: int, ladder: float, axis_name: str | None
+) -> jax.Array:
+    """The share of random actions of each environment, [B]; see `choose`."""
+    epsilon = jnp.full(batch_size, acting.epsilon)
+    if not ladder:
+        return epsilon
+    return epsilon ** ladder_exponents(ladder, batch_size, axis_name, acting.place)

@@ -15,7 +15,7 @@ from jaxrl_dist.agents.actor_critic import (
 from jaxrl_dist.agents.base import mask_weights, transitions
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.checks import check_at_least, check_in_range
-from jaxrl_dist.networks.build import ActorCritic
+from jaxrl_dist.networks.actor_critic import ActorCritic
 from jaxrl_dist.types import Agent, Params, Trajectory
 
 

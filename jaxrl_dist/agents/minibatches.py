@@ -11,7 +11,12 @@ from jaxrl_dist.types import ArrayTree
 
 
 def minibatch_order(
-    key: jax.Array, *, num_items: int, num_epochs: int, num_minibatches: int
+    key: jax.Array,
+    *,
+    num_items: int,
+    num_epochs: int,
+    num_minibatches: int,
+    unit: str = "rows",
 ) -> jax.Array:
     """Shuffles items anew for each epoch.
 
@@ -20,6 +25,7 @@ def minibatch_order(
         num_items: N.
         num_epochs: passes over all items, from 1.
         num_minibatches: of each pass, from 1; divides the items.
+        unit: what items are called in the error.
 
     Returns:
         [epochs * minibatches, items of each] int32; each item once per epoch.
@@ -27,14 +33,14 @@ def minibatch_order(
     Raises:
         ValueError: the minibatches do not divide the items.
     """
-    check_divides(num_minibatches, num_items)
+    check_divides(num_minibatches, num_items, unit)
     keys = jax.random.split(key, num_epochs)
     order = jax.vmap(lambda k: permutation(k, num_items))(keys)
     return order.reshape(num_epochs * num_minibatches, -1)
 
 
-def check_divides(num_minibatches: int, num_items: int) -> None:
-    """Checks that minibatches of equal size use every item.
+def check_divides(num_minibatches: int, num_items: int, unit: str) -> None:
+    """Checks that minibatches of equal size use every item, which is one of a unit.
 
     Raises:
         ValueError: they do not; the message gives the nearest numbers that would do.
@@ -47,7 +53,7 @@ def check_divides(num_minibatches: int, num_items: int) -> None:
     near = " or ".join(str(n) for n in (below, above) if n is not None)
     raise ValueError(
         f"agent.num_minibatches is {num_minibatches}, which does not divide the "
-        f"{num_items} rows that an update has on each device; {near} would do"
+        f"{num_items} {unit} that an update has on each device; {near} would do"
     )
 
 

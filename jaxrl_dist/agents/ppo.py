@@ -17,13 +17,14 @@ from jaxrl_dist.agents.actor_critic import (
     make_act,
     make_init,
     total_loss,
+    values_of_rows,
     weighted_means,
 )
 from jaxrl_dist.agents.base import average_over, mask_weights, normalise, transitions
 from jaxrl_dist.agents.minibatches import learn_from_minibatches, minibatch_order
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.checks import check_above, check_at_least, check_in_range
-from jaxrl_dist.networks.build import ActorCritic
+from jaxrl_dist.networks.actor_critic import ActorCritic
 from jaxrl_dist.types import Agent, ArrayTree, Params, Trajectory, UpdateInfo
 
 
@@ -36,7 +37,8 @@ class PPOConfig:
         gamma: discount per environment step, in [0, 1].
         lambda_: of generalised advantage estimation, in [0, 1].
         num_epochs: passes over each batch, from 1.
-        num_minibatches: gradient steps per pass, from 1; divides the batch.
+        num_minibatches: gradient steps per pass, from 1; divides the steps of the
+            batch, or its environments where the network remembers.
         clip_ratio: how far the probability ratio may move from 1, above 0.
         anneal_clip_ratio: it falls linearly to 0 over the run.
         clip_value: how far values may move from the old ones, in reward units, above 0;
@@ -106,6 +108,7 @@ class PPOConfig:
                 num_items=len(items.numbers),
                 num_epochs=self.num_epochs,
                 num_minibatches=self.num_minibatches,
+                unit="environments" if network.is_recurrent else "rows",
             )
             # One flat vector from minibatch to minibatch, instead of a dozen arrays.
             params, unravel = ravel_pytree(state.params)
@@ -129,15 +132,21 @@ class PPOConfig:
 
 
 class Items(NamedTuple):
-    """Steps to learn from, in any order; N = T * B."""
+    """What to learn from, in any order.
+
+    Without memory, steps [N, ...], N = T * B. With memory, environments [B, T, ...],
+    because what a step remembers comes from the steps before it.
+    """
 
     observation: ArrayTree  # [N, ...]
     action: jax.Array  # [N, ...]
     numbers: jax.Array  # [N, 5] the columns of `Numbers`, picked in one gather
+    is_first: ArrayTree = ()  # [B, T] bool; () without memory
+    memory: ArrayTree = ()  # [B, ...] before the first step; () without memory
 
 
 class Numbers(NamedTuple):
-    """The numbers that are known about each step before the update, [N] each."""
+    """The numbers that are known about each step before the update, [...] each."""
 
     log_prob: jax.Array  # of the action when it was taken, nats
     value: jax.Array  # reward units
@@ -161,11 +170,9 @@ def learning_items(
     rows: Trajectory,
     axis_name: str | None,
 ) -> Items:
-    """Estimates advantages and targets, and lays all steps out in one row of N."""
+    """Estimates advantages and targets, and lays steps or environments out in a row."""
     steps = transitions(rows, config.gamma)
-    _, _, values = network.unroll(
-        params, first_memory(rows), rows.observation, rows.is_first
-    )
+    values = values_of_rows(network, params, rows)
     estimates = losses.gae(
         rewards=steps.rewards,
         discounts=steps.discounts,
@@ -190,8 +197,16 @@ def learning_items(
         observation=jax.tree.map(lambda x: x[:-1], rows.observation),
         action=steps.actions,
         numbers=jnp.stack(numbers, axis=-1),
+        is_first=rows.is_first[:-1] if network.is_recurrent else (),
     )
+    if network.is_recurrent:
+        return _swap_time(items)._replace(memory=first_memory(rows))
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), items)
+
+
+def _swap_time(items: Items) -> Items:
+    """From time first to environments first, or back; memory has no time."""
+    return jax.tree.map(lambda x: x.swapaxes(0, 1), items._replace(memory=()))
 
 
 def make_minibatch_step(
@@ -206,10 +221,12 @@ def make_minibatch_step(
     def loss(
         params: jax.Array, items: Items, clip_ratio: float | jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        memory = items.memory
+        if network.is_recurrent:
+            items = _swap_time(items)
         before = Numbers(*jnp.unstack(items.numbers, axis=-1))
-        # A row of its own for each item: nothing here runs through time.
         _, policy, values = network.unroll(
-            unravel(params), (), items.observation, jnp.zeros(len(items.numbers), bool)
+            unravel(params), memory, items.observation, items.is_first
         )
         log_ratios = policy.log_prob(items.action) - before.log_prob
         policy_loss = losses.clipped_surrogate_loss(

@@ -19,10 +19,12 @@ from jaxrl_dist.agents.exploration import (
     make_draw,
 )
 from jaxrl_dist.agents.flat import Flat, layout_of
+from jaxrl_dist.agents.lasting_actions import explorer
 from jaxrl_dist.agents.minibatches import learn_from_minibatches, minibatch_order
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.checks import check_at_least, check_in_range
-from jaxrl_dist.networks.action_values import MakeQNetwork, QNetwork
+from jaxrl_dist.networks.action_values import MakeQNetwork
+from jaxrl_dist.networks.q_network import QNetwork
 from jaxrl_dist.types import (
     Agent,
     ArrayTree,
@@ -119,16 +121,16 @@ class PQNConfig:
             state = PQNState(*progress, num_updates=state.num_updates + 1)
             return state, UpdateInfo((), metrics)
 
+        act = make_act(
+            self.exploration.ladder,
+            lambda *inputs: values.apply(*inputs)[..., 0],
+            axis_name,
+        )
+        draw = make_draw(values.noise)
         return Agent(
+            **explorer(self.exploration, draw, act, axis_name)._asdict(),
             init=init,
             acting_params=acting_params,
-            initial_memory=lambda batch_size: (),
-            draw=make_draw(values.noise),
-            act=make_act(
-                self.exploration.ladder,
-                lambda *inputs: values.apply(*inputs)[..., 0],
-                axis_name,
-            ),
             update=update,
         )
 

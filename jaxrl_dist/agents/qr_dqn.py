@@ -14,7 +14,8 @@ from jaxrl_dist.agents.value import (
     make_value_agent,
 )
 from jaxrl_dist.checks import check_at_least
-from jaxrl_dist.networks.action_values import MakeQNetwork, QNetwork
+from jaxrl_dist.networks.action_values import MakeQNetwork
+from jaxrl_dist.networks.q_network import QNetwork
 from jaxrl_dist.types import Agent, ArrayTree, Params
 
 

@@ -22,13 +22,16 @@ from jaxrl_dist.agents.exploration import (
     epsilon_at,
     make_act,
     make_draw,
+    placed,
 )
 from jaxrl_dist.agents.flat import Flat, layout_of
+from jaxrl_dist.agents.lasting_actions import explorer
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.checks import check_at_least, check_in_range
 from jaxrl_dist.types import (
     Agent,
     Sample,
+    Trajectory,
     UpdateInfo,
 )
 
@@ -123,11 +126,59 @@ def make_value_agent(
         The agent's pure functions. `update` takes a Sample of n_step + 1 rows, and
         answers the size of each error as its priority.
     """
-    layout = layout_of(jax.eval_shape(objective.init, jax.random.key(0)))
+    learner = make_learner(
+        config,
+        objective.init,
+        lambda layout: make_gradients(config, objective, layout, axis_name),
+        total_updates,
+    )
+    exploring = explorer(
+        config.exploration,
+        make_draw(objective.draw),
+        make_act(config.exploration.ladder, objective.q_values, axis_name),
+        axis_name,
+    )
+    return Agent(
+        **learner._asdict(),
+        **exploring._asdict(),
+        sequence_length=config.n_step + 1,
+        distribution=make_distribution(objective),
+        initial_priorities=make_initial_priorities(config, objective),
+        placed=placed,
+    )
+
+
+class Learner(NamedTuple):
+    """The part of an `Agent` that is the same however gradients are found."""
+
+    init: Callable
+    acting_params: Callable
+    update: Callable
+    gradients: Callable
+    apply_gradients: Callable
+
+
+def make_learner(
+    config: ValueConfig,
+    init_params: Callable,
+    make_gradients: Callable[[Flat], Callable],
+    total_updates: int,
+) -> Learner:
+    """Builds what a value-based agent does with its gradients.
+
+    Args:
+        config: settings of the learner.
+        init_params: (key) to params.
+        make_gradients: from the layout of parameters to (ValueState, Sample, key) to
+            gradients [P] and UpdateInfo.
+        total_updates: of the whole run.
+    """
+    layout = layout_of(jax.eval_shape(init_params, jax.random.key(0)))
     optimizer = config.optimizer.build(total_updates)
+    find_gradients = make_gradients(layout)
 
     def init(key: jax.Array) -> ValueState:
-        params = layout.ravel(objective.init(key))
+        params = layout.ravel(init_params(key))
         # A copy, because the state is donated and a buffer can be donated only once.
         target_params = jnp.copy(params)
         return ValueState(
@@ -138,8 +189,6 @@ def make_value_agent(
         progress = state.num_updates / total_updates
         epsilon = epsilon_at(config.exploration, progress)
         return Acting(layout.unravel(state.params), epsilon)
-
-    find_gradients = make_gradients(config, objective, layout, axis_name)
 
     def gradients(
         state: ValueState, sample: Sample, key: jax.Array
@@ -163,18 +212,7 @@ def make_value_agent(
         grads, info = gradients(state, sample, key)
         return apply_gradients(state, grads), info
 
-    return Agent(
-        init=init,
-        acting_params=acting_params,
-        initial_memory=lambda batch_size: (),
-        draw=make_draw(objective.draw),
-        act=make_act(config.exploration.ladder, objective.q_values, axis_name),
-        update=update,
-        gradients=gradients,
-        apply_gradients=apply_gradients,
-        sequence_length=config.n_step + 1,
-        distribution=make_distribution(objective),
-    )
+    return Learner(init, acting_params, update, gradients, apply_gradients)
 
 
 def make_distribution(objective: Objective) -> Callable | None:
@@ -183,6 +221,23 @@ def make_distribution(objective: Objective) -> Callable | None:
     if find is None:
         return None
     return lambda acting, observation: find(acting.params, observation)
+
+
+def make_initial_priorities(config: ValueConfig, objective: Objective) -> Callable:
+    """Builds the function by which actors rank what they send, [B]; see `Agent`.
+
+    Source:
+        Horgan et al. 2018, section 3, arXiv:1803.00933.
+    """
+
+    def initial_priorities(
+        acting: Acting, rows: Trajectory, key: jax.Array
+    ) -> jax.Array:
+        steps = n_step_transitions(rows, config.gamma)
+        _, errors, _ = objective.loss(acting.params, acting.params, steps, key)
+        return steps.mask * jnp.abs(errors)
+
+    return initial_priorities
 
 
 def make_gradients(

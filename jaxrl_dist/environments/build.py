@@ -6,14 +6,18 @@ import inspect
 from collections.abc import Mapping
 
 from jaxrl_dist.checks import check_at_least, check_in_range
-from jaxrl_dist.environments import wrappers
+from jaxrl_dist.environments import host, wrappers
+from jaxrl_dist.environments.atari import AtariConfig
 from jaxrl_dist.environments.base import (
     BatchedEnvironment,
     Environment,
     batch,
     check_environment,
 )
+from jaxrl_dist.environments.gymnasium_env import GymnasiumConfig
+from jaxrl_dist.environments.previous_step import show_previous_step
 
+HostConfig = GymnasiumConfig | AtariConfig  # what is stepped on the host
 NO_LIMIT = 10**9  # steps, more than anybody plays
 ORIGINAL_STICKINESS = 0.1
 
@@ -35,6 +39,8 @@ class EnvironmentConfig:
             instead of doing the one it is given, in [0, 1].
         frame_stack: observations shown at once, along the last axis, from 1.
         mask_velocity: hide the velocities (CartPole, Pendulum, MountainCarContinuous).
+        show_previous_step: let agents also see the action before and its reward, zeros
+            at first; images are then flattened.
         clip_rewards: clip rewards to [-1, 1], for evaluation as well.
         normalise_observations: agents see observations with mean 0 and variance 1.
         scale_rewards: agents learn from rewards divided by the returns' deviation.
@@ -53,6 +59,7 @@ class EnvironmentConfig:
     sticky_action_probability: float = 0.0
     frame_stack: int = 1
     mask_velocity: bool = False
+    show_previous_step: bool = False
     clip_rewards: bool = False
     normalise_observations: bool = False
     scale_rewards: bool = False
@@ -84,6 +91,8 @@ class EnvironmentConfig:
             environment = wrappers.mask_velocity(environment)
         if self.frame_stack > 1:
             environment = wrappers.frame_stack(environment, self.frame_stack)
+        if self.show_previous_step:
+            environment = show_previous_step(environment)
         return environment
 
     def build(self) -> BatchedEnvironment:
@@ -156,3 +165,20 @@ def _load(path: str, parameters: Mapping[str, float]) -> Environment:
         )
     check_environment(environment)
     return environment
+
+
+def host_stand_in(config: HostConfig) -> BatchedEnvironment:
+    """Builds an environment on the host once, to see what shapes it answers.
+
+    Args:
+        config: of the environment.
+
+    Returns:
+        What answers zeros in these shapes, on the device.
+
+    Raises:
+        ValueError: it cannot be built.
+    """
+    environment = config.build(1)
+    environment.close()
+    return host.stand_in(environment.spec)

@@ -112,7 +112,7 @@ def update(
         for each real transition, so none for an episode's last row.
     """
     rows = jax.tree.map(lambda x: x[:-1], rows)
-    return_so_far, returns = _discounted_returns(state.return_so_far, rows, gamma)
+    return_so_far, returns = discounted_returns(state.return_so_far, rows, gamma)
     every, real = jnp.ones(rows.is_last.shape), 1.0 - rows.is_last
 
     moments, structure = jax.tree.flatten(state.observations, is_leaf=_is_moments)
@@ -124,10 +124,19 @@ def update(
     return NormaliserState(observations, return_moments, return_so_far)
 
 
-def _discounted_returns(
+def discounted_returns(
     return_so_far: jax.Array, rows: Trajectory, gamma: float
 ) -> tuple[jax.Array, jax.Array]:
-    """The return of each episode up to each row, [B] at the end and [T, B]."""
+    """Follows the discounted returns of episodes through rows.
+
+    Args:
+        return_so_far: [B] before the first row.
+        rows: [T, B, ...] as the environments answered.
+        gamma: discount per environment step, in [0, 1].
+
+    Returns:
+        The return of each episode up to and with the last row, [B], and each, [T, B].
+    """
 
     def forward(before: jax.Array, row: tuple) -> tuple[jax.Array, jax.Array]:
         reward, carried = row

@@ -2,13 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import numpy as np
 
 from jaxrl_dist.checks import check_above, check_at_least
+from jaxrl_dist.networks.actor_critic import (
+    ActorCritic,
+    ActorCriticModule,
+    make_actor_critic,
+)
 from jaxrl_dist.networks.distributions import (
     Categorical,
     DiagonalGaussian,
@@ -18,38 +23,16 @@ from jaxrl_dist.networks.distributions import (
 from jaxrl_dist.networks.heads import (
     CategoricalHead,
     GaussianHead,
+    OnTorso,
     TanhGaussianHead,
     ValueHead,
 )
-from jaxrl_dist.networks.observations import example_observation, prepare
+from jaxrl_dist.networks.recurrent import CoreConfig
 from jaxrl_dist.networks.torso_choice import TorsoName, choose_torso, make_torso
-from jaxrl_dist.networks.torsos import Activation
-from jaxrl_dist.types import (
-    ArrayTree,
-    DiscreteSpec,
-    EnvironmentSpec,
-    Params,
-)
+from jaxrl_dist.networks.torsos import MLP, Activation
+from jaxrl_dist.types import DiscreteSpec, EnvironmentSpec
 
 PolicyName = Literal["auto", "categorical", "gaussian", "tanh_gaussian"]
-
-
-class ActorCritic(NamedTuple):
-    """A policy and a value function as pure functions, not yet compiled.
-
-    `observation` is as the environment's spec says, after leading axes. `is_first` is
-    bool; where it is True, memory is reset before the observation is read.
-    """
-
-    init: Callable  # (key) to params
-    initial_memory: Callable  # (batch_size) to memory [B, ...]; () for feed-forward
-    noise: Callable  # (key, batch_size) to the noise of one action each, [B, ...]
-    act: Callable  # (params, memory, observation [B, ...], is_first [B]) to
-    # (memory, distribution [B, ...]); nothing of the value function is computed
-    unroll: Callable  # (params, memory, observation [T, B, ...], is_first [T, B]) to
-    # (memory, distribution [T, B, ...], values [T, B] in reward units); without memory,
-    # any leading axes do
-    is_recurrent: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +46,11 @@ class ActorCriticConfig:
             their papers.
         activation: function after each layer of the MLP.
         layer_norm: whether the torso's layers are normalized before their activation.
-        shared_torso: whether policy and value function read the same features.
+        shared_torso: whether policy and value function read the same features, and
+            share the core that remembers them; otherwise each has its own torso and
+            core.
+        core: what remembers between torso and heads; none for a network without memory.
+        head_hidden: units per layer between torso or core and each output.
         policy: distribution over actions; auto takes categorical for discrete actions
             and gaussian for continuous ones, which the environment then clips.
         state_dependent_std: whether a Gaussian's standard deviation is computed from
@@ -80,13 +67,16 @@ class ActorCriticConfig:
     activation: Activation = "tanh"
     layer_norm: bool = False
     shared_torso: bool = False
+    core: CoreConfig = CoreConfig()
+    head_hidden: tuple[int, ...] = ()
     policy: PolicyName = "auto"
     state_dependent_std: bool = False
     initial_std: float = 1.0
 
     def __post_init__(self) -> None:
-        for layer, units in enumerate(self.hidden):
-            check_at_least(1, **{f"hidden[{layer}]": units})
+        for name in ("hidden", "head_hidden"):
+            for layer, units in enumerate(getattr(self, name)):
+                check_at_least(1, **{f"{name}[{layer}]": units})
         check_above(0, initial_std=self.initial_std)
 
     def build(self, spec: EnvironmentSpec) -> ActorCritic:
@@ -112,76 +102,21 @@ class ActorCriticConfig:
                 layer_norm=self.layer_norm,
             )
 
+        def with_layers(head: nn.Module) -> nn.Module:
+            if not self.head_hidden:
+                return head
+            layers = MLP(self.head_hidden, self.activation, self.layer_norm)
+            return OnTorso(layers, head)
+
         module = ActorCriticModule(
             policy_torso=torso(),
             value_torso=None if self.shared_torso else torso(),
-            policy_head=policy_head,
-            value_head=ValueHead(),
+            policy_core=self.core.build(),
+            value_core=None if self.shared_torso else self.core.build(),
+            policy_head=with_layers(policy_head),
+            value_head=with_layers(ValueHead()),
         )
-        return _feed_forward(module, spec, noise=noise, flat=torso_name == "mlp")
-
-
-class ActorCriticModule(nn.Module):
-    """A policy and a value function, with a torso each or one for both.
-
-    Attributes:
-        policy_torso: from prepared observations to features.
-        value_torso: the same for the value function; None to share the policy's.
-        policy_head: from features to a distribution over actions.
-        value_head: from features to values.
-    """
-
-    policy_torso: nn.Module
-    value_torso: nn.Module | None
-    policy_head: nn.Module
-    value_head: nn.Module
-
-    def __call__(self, prepared: jax.Array) -> tuple[Distribution, jax.Array]:
-        """Maps prepared observations to a distribution and values, reward units."""
-        features = self.policy_torso(prepared)
-        value_features = (
-            features if self.value_torso is None else self.value_torso(prepared)
-        )
-        return self.policy_head(features), self.value_head(value_features)
-
-    def policy(self, prepared: jax.Array) -> Distribution:
-        """Maps prepared observations to a distribution alone."""
-        return self.policy_head(self.policy_torso(prepared))
-
-
-def _feed_forward(
-    module: ActorCriticModule, spec: EnvironmentSpec, *, noise: Callable, flat: bool
-) -> ActorCritic:
-    """Gives a module without memory the interface of an actor-critic."""
-
-    def init(key: jax.Array) -> Params:
-        example = example_observation(spec.observation)
-        return module.init(key, prepare(example, spec.observation, flat=flat))
-
-    def act(
-        params: Params, memory: ArrayTree, observation: ArrayTree, is_first: jax.Array
-    ) -> tuple[ArrayTree, Distribution]:
-        del is_first
-        prepared = prepare(observation, spec.observation, flat=flat)
-        distribution: Any = module.apply(params, prepared, method="policy")
-        return memory, distribution
-
-    def unroll(
-        params: Params, memory: ArrayTree, observation: ArrayTree, is_first: jax.Array
-    ) -> tuple[ArrayTree, Distribution, jax.Array]:
-        del is_first
-        prepared = prepare(observation, spec.observation, flat=flat)
-        answer: Any = module.apply(params, prepared)
-        return memory, *answer
-
-    return ActorCritic(
-        init=init,
-        initial_memory=lambda batch_size: (),
-        noise=noise,
-        act=act,
-        unroll=unroll,
-        is_recurrent=False,
-    )
+        return make_actor_critic(module, spec, noise=noise, flat=torso_name == "mlp")
 
 
 def _policy_head(

@@ -5,6 +5,7 @@ hardly depends on what it sees; value heads are orthogonal, scaled by 1.
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -97,3 +98,14 @@ class TanhGaussianHead(nn.Module):
         head = GaussianHead(len(self.low), self.state_dependent_std, self.initial_std)
         base = head(features)
         return TanhGaussian(base.mean, base.log_std, self.low, self.high)
+
+
+class OnTorso(nn.Module):
+    """A head that reads what a torso makes of its inputs."""
+
+    torso: nn.Module
+    head: nn.Module
+
+    def __call__(self, inputs: jax.Array) -> Any:
+        """Maps inputs [..., F] to what the head answers."""
+        return self.head(self.torso(inputs))

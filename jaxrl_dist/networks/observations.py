@@ -39,7 +39,7 @@ def prepared_shape(spec: ArrayTree) -> PreparedShape:
     if not leaves:
         raise ValueError("the observation spec holds no array")
     if len(leaves) == 1 and len(leaves[0].shape) == 3:
-        return PreparedShape(tuple(leaves[0].shape))
+        return PreparedShape(_image_shape(leaves[0]))
     return PreparedShape((sum(_num_features(leaf) for leaf in leaves),))
 
 
@@ -54,7 +54,7 @@ def prepare(observation: ArrayTree, spec: ArrayTree, *, flat: bool) -> jax.Array
     Args:
         observation: as the spec says, [..., *shape] each, of any type.
         spec: nested containers of ArraySpec.
-        flat: whether an image is flattened too.
+        flat: whether an image is flattened too, in the order it came in.
 
     Returns:
         [..., F] or, for one image where not flat, [..., H, W, C].
@@ -106,7 +106,17 @@ def _prepare_leaf(array: jax.Array, leaf: ArraySpec, flat: bool) -> jax.Array:
     array = jnp.asarray(array).astype(jnp.float32)
     scale = _image_scale(leaf)
     array = array if scale == 1.0 else array * (1.0 / scale)
-    return array.reshape(*leading, math.prod(leaf.shape)) if flat else array
+    if flat:
+        return array.reshape(*leading, math.prod(leaf.shape))
+    return jnp.moveaxis(array, -3, -1) if leaf.channels_first else array
+
+
+def _image_shape(leaf: ArraySpec) -> tuple[int, ...]:
+    """(H, W, C), whichever of them stands first."""
+    if not leaf.channels_first:
+        return tuple(leaf.shape)
+    channels, height, width = leaf.shape
+    return height, width, channels
 
 
 def _image_scale(leaf: ArraySpec) -> float:

@@ -19,6 +19,7 @@ from jaxrl_dist.networks.heads import (
     POLICY_INIT,
     VALUE_INIT,
     CategoricalHead,
+    OnTorso,
     TanhGaussianHead,
 )
 from jaxrl_dist.networks.observations import example_observation, prepare
@@ -115,17 +116,6 @@ class DeterministicHead(nn.Module):
     def __call__(self, features: jax.Array) -> jax.Array:
         """Maps features [..., F] to an action [..., D]."""
         return jnp.tanh(Dense(self.size, kernel_init=POLICY_INIT)(features))
-
-
-class OnTorso(nn.Module):
-    """A head that reads what a torso makes of its inputs."""
-
-    torso: nn.Module
-    head: nn.Module
-
-    def __call__(self, inputs: jax.Array) -> Any:
-        """Maps inputs [..., F] to what the head answers."""
-        return self.head(self.torso(inputs))
 
 
 def _make(

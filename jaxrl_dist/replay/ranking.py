@@ -24,13 +24,13 @@ class Settings(NamedTuple):
 class Ranking(NamedTuple):
     """Priorities of all sequences."""
 
-    levels: priorities.Levels  # item = position x environments + environment
+    levels: priorities.Levels  # item = position / P x environments + environment
     greatest: jax.Array  # [] of all priorities ever set, before alpha, from 1
 
 
 def empty(shape: Shape) -> Ranking:
     """The priorities of a store with nothing in it."""
-    items = jnp.zeros(shape.length * shape.num_envs)
+    items = jnp.zeros(shape.length // shape.period * shape.num_envs)
     return Ranking(priorities.build_levels(items), jnp.ones(()))
 
 
@@ -56,8 +56,9 @@ def enter(
 ) -> Ranking:
     """Follows the appending of T rows.
 
-    The T sequences that end with the new rows enter; they begin L - 1 rows before the
-    first of them. Those that begin with the last L - 1 new rows are not complete.
+    Those of the T sequences that end with the new rows enter that may begin where they
+    do: the oldest of the T begins L - 1 rows before the first new row. Sequences that
+    begin with the last L - 1 new rows are not complete.
 
     Args:
         settings: how priorities are used.
@@ -65,7 +66,7 @@ def enter(
         ranking: before.
         stored: the rows, the new ones among them.
         priority: [T, E] of the sequences that enter, oldest first; where there is no
-            such sequence yet it is ignored, and one that is not accepted is replaced by
+            such sequence it is ignored, and one that is not accepted is replaced by
             the greatest there has been. None: all enter at that.
         num_steps: T.
 
@@ -73,29 +74,63 @@ def enter(
         The ranking after.
     """
     levels, greatest = ranking
-    before = jnp.arange(num_steps)[:, None] - num_steps - shape.sequence_length + 1
-    exists = jnp.broadcast_to(before >= -stored.number, (num_steps, shape.num_envs))
+    before, num_items = starts_of_window(shape, stored, num_steps)
+    whole = (before <= -shape.sequence_length) & (before >= -stored.number)
+    exists = jnp.broadcast_to(whole[:, None], (len(before), shape.num_envs))
     first = jnp.mod(stored.position + before, shape.length)
     raw = jnp.full(exists.shape, greatest)
     if priority is not None:
+        priority = priority.at[before + num_steps + shape.sequence_length - 1].get(
+            mode="clip"
+        )
         given = is_accepted(priority) & exists
         raw = jnp.where(given, priority, raw)
         greatest = jnp.maximum(greatest, jnp.max(jnp.where(given, priority, 0.0)))
     if settings.first_row_only:
-        flags = stored.words[:, first[:, 0], 0].T
+        flags = stored.words[:, first, 0].T
         exists &= (flags >> packing.LAST_BIT) & 1 == 0
     values = jnp.where(exists, powered(raw, settings.alpha), 0.0)
-    incomplete = jnp.zeros((shape.sequence_length - 1, shape.num_envs))
-    # A ring full of new rows: the oldest starts are overwritten by the newest.
-    window = jnp.concatenate([values, incomplete])[-shape.length :]
-    start = jnp.mod(stored.position - len(window), shape.length)
+    incomplete = jnp.zeros((num_items - len(before), shape.num_envs))
+    values = jnp.concatenate([values, incomplete])
+    num_starts = shape.length // shape.period
+    place = first[0] // shape.period
+    if shape.period > 1:
+        last = (place + num_items - 1) % num_starts * shape.num_envs
+        old = jax.lax.dynamic_slice(levels[0], (last,), (shape.num_envs,))
+        is_old = before[0] + shape.period * (num_items - 1) >= 0
+        values = values.at[-1].set(jnp.where(is_old, old, values[-1]))
     levels = priorities.set_window(
         levels,
-        window.reshape(-1),
-        start * shape.num_envs,
-        length=shape.length * shape.num_envs,
+        values.reshape(-1),
+        place * shape.num_envs,
+        length=num_starts * shape.num_envs,
     )
     return Ranking(levels, greatest)
+
+
+def starts_of_window(
+    shape: Shape, stored: Rows, num_steps: int
+) -> tuple[jax.Array, int]:
+    """Where sequences begin that T new rows complete.
+
+    Args:
+        shape: of the replay.
+        stored: the rows, the new ones among them.
+        num_steps: T.
+
+    Returns:
+        [K] int32 rows, relative to where the next row goes, oldest first; and how many
+        starts there are from the first of them on, at least K. Those after them are
+        not complete, but for the last, which may be the oldest of all: none before 0.
+    """
+    # A ring full of new rows: the oldest starts are overwritten by the newest.
+    window = min(num_steps + shape.sequence_length - 1, shape.length)
+    entering = min(num_steps, shape.length - shape.sequence_length + 1)
+    period = shape.period
+    first = jnp.asarray(-window)
+    if period > 1:
+        first += jnp.mod(window - stored.position, period)
+    return first + period * jnp.arange(-(-entering // period)), -(-window // period)
 
 
 def draw(
@@ -138,7 +173,8 @@ def draw(
     # `set_drawn`. Without it, XLA reads some of it later, and copies all levels before
     # they are written to, so as to be able to.
     items, probabilities = jax.lax.cond(total > 0, some, none)
-    slot = items % shape.num_envs * shape.length + items // shape.num_envs
+    environment, position = items % shape.num_envs, items // shape.num_envs
+    slot = environment * shape.length + position * shape.period
     drawn = probabilities > 0
     least = jnp.min(jnp.where(drawn, probabilities, jnp.inf))
     if settings.axis_name is not None:
@@ -172,7 +208,8 @@ def set_drawn(
     accepted = is_accepted(priority)
     enters = accepted & store.is_complete(shape, stored, position)
     beyond = levels[0].size  # such an item is passed over
-    items = jnp.where(enters, position * shape.num_envs + environment, beyond)
+    item = position // shape.period * shape.num_envs + environment
+    items = jnp.where(enters, item, beyond)
     levels = priorities.set_items(levels, items, powered(priority, settings.alpha))
     greatest = jnp.maximum(greatest, jnp.max(jnp.where(enters, priority, 0.0)))
     return Ranking(levels, greatest), jnp.sum(~accepted, dtype=jnp.int32)

@@ -90,6 +90,7 @@ class ReplayConfig:
         num_envs: int,
         num_devices: int = 1,
         axis_name: str | None = None,
+        period: int = 1,
         first_row_only: bool = True,
     ) -> Replay:
         """Builds the replay of one device.
@@ -100,6 +101,9 @@ class ReplayConfig:
             num_devices: over which environments and batch are divided evenly.
             axis_name: device axis over which importance weights are normalised; None
                 for one device.
+            period: P, rows from the beginning of a sequence to that of the next, from
+                1. Above 1, memory is kept for rows that begin a sequence, and what is
+                drawn has that of its first row alone, [1, N, ...].
             first_row_only: only the first row of a sequence is learnt from, as by
                 n-step agents: one that begins with an episode's last row is no
                 transition, and enters with priority 0. A uniform draw may still take
@@ -109,7 +113,9 @@ class ReplayConfig:
             ValueError: environments or batch do not divide, or the capacity or the
                 warm-up is too small.
         """
-        shape = make_shape(self, sequence_length, num_envs, num_devices)
+        shape = make_shape(
+            self, sequence_length, num_envs, num_devices=num_devices, period=period
+        )
         if not self.prioritized:
             return make_uniform(shape)
         return make_prioritized(
@@ -118,19 +124,29 @@ class ReplayConfig:
 
 
 def make_shape(
-    config: ReplayConfig, sequence_length: int, num_envs: int, num_devices: int
+    config: ReplayConfig,
+    sequence_length: int,
+    num_envs: int,
+    *,
+    num_devices: int,
+    period: int,
 ) -> Shape:
     """Divides a replay over devices, and checks that it can work."""
     check_at_least(
-        1, sequence_length=sequence_length, num_envs=num_envs, num_devices=num_devices
+        1,
+        sequence_length=sequence_length,
+        num_envs=num_envs,
+        num_devices=num_devices,
+        period=period,
     )
     for name, number in (("num_envs", num_envs), ("batch_size", config.batch_size)):
         if number % num_devices:
             raise ValueError(
                 f"{name} must be a multiple of the {num_devices} devices, got {number}"
             )
-    length = config.capacity // num_envs
-    fewest = num_envs * (-(-config.batch_size // num_envs) + sequence_length - 1)
+    length = config.capacity // num_envs // period * period
+    starts = -(-config.batch_size // num_envs)  # of each environment
+    fewest = num_envs * round_up(starts * period + sequence_length - 1, period)
     if config.capacity < fewest:
         raise ValueError(
             f"capacity must be at least {fewest} rows, got {config.capacity}: "
@@ -151,7 +167,13 @@ def make_shape(
         sequence_length=sequence_length,
         batch_size=config.batch_size // num_devices,
         observation_dtype=config.observation_dtype,
+        period=period,
     )
+
+
+def round_up(number: int, unit: int) -> int:
+    """The least multiple of a unit that is no less than a number."""
+    return -(-number // unit) * unit
 
 
 def make_uniform(shape: Shape) -> Replay:

@@ -22,7 +22,7 @@ class ReplaySetting(NamedTuple):
 
 def make_replay_setting(
     config: ReplayConfig,
-    sequence_length: int,
+    agent: Agent,
     *,
     num_envs: int,
     rollout_steps: int,
@@ -34,7 +34,7 @@ def make_replay_setting(
 
     Args:
         config: of the replay.
-        sequence_length: rows of each sequence that the agent takes.
+        agent: that takes sequences.
         num_envs: over all devices.
         rollout_steps: of each environment.
         total_rollouts: of the run.
@@ -46,11 +46,14 @@ def make_replay_setting(
         ValueError: settings that do not fit each other.
     """
     steps = num_envs * rollout_steps
+    assert agent.sequence_length is not None
     replay = config.build(
-        sequence_length=sequence_length,
+        sequence_length=agent.sequence_length,
         num_envs=num_envs,
         num_devices=num_devices,
         axis_name=axis_name,
+        period=agent.sequence_period,
+        first_row_only=agent.first_row_only,
     )
     return ReplaySetting(
         replay=replay,

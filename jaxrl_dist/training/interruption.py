@@ -1,11 +1,43 @@
 """SIGINT and SIGTERM as a wish: the run saves, and then ends."""
 
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):  # noqa: N818  it is no error
+    """The user stopped the run, and it has been saved.
+
+    Attributes:
+        signal: number of the signal that stopped it.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+def saved_and_interrupted(
+    folder: Path, step: int, total_steps: int, signal: int
+) -> Interrupted:
+    """What is raised where a run was stopped, and saved.
+
+    Args:
+        folder: of the run.
+        step: environment steps of one seed so far.
+        total_steps: of the budget.
+        signal: number of the signal that stopped it.
+    """
+    return Interrupted(
+        f"interrupted at environment step {step:,} of {total_steps:,}, and saved; go "
+        f"on with: python -m jaxrl_dist resume {shlex.quote(str(folder))}",
+        signal,
+    )
 
 
 class Interruption:

@@ -22,6 +22,9 @@ class Normaliser(NamedTuple):
     observations: Callable  # (statistics, observation [..., *shape]) to the same shape
     rows: Callable  # (statistics, Trajectory) to Trajectory, as a learner sees it
     update: Callable  # (statistics, Trajectory) to statistics
+    follow: Callable  # (returns so far [B], Trajectory [T + 1, B, ...]) to the returns
+    # so far before its last row, [B], and before each row, [T + 1, B]: what `update`
+    # must know of rows that others have seen the beginning of; () if nothing
 
 
 def make_normaliser(
@@ -57,9 +60,19 @@ def make_normaliser(
     def update(state, trajectory):
         return normalisation.update(state, trajectory, gamma=gamma, axis_name=axis_name)
 
+    def follow(return_so_far, trajectory):
+        done = jax.tree.map(lambda x: x[:-1], trajectory._replace(observation=()))
+        last, returns = normalisation.discounted_returns(return_so_far, done, gamma)
+        return last, jnp.concatenate([return_so_far[None], returns])
+
     if not observations and not rewards:
         return Normaliser(
-            spec, lambda batch_size: (), see, rows, lambda state, rows: state
+            spec,
+            init=lambda batch_size: (),
+            observations=see,
+            rows=rows,
+            update=lambda state, rows: state,
+            follow=lambda return_so_far, rows: ((), ()),
         )
     return Normaliser(
         spec=_without_units(spec) if observations else spec,
@@ -67,6 +80,7 @@ def make_normaliser(
         observations=see,
         rows=rows,
         update=update,
+        follow=follow,
     )
 
 

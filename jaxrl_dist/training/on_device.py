@@ -147,8 +147,7 @@ def one_update(
         Where it then stands; sums of metrics over the agent's updates, the number of
         these, and the episodes.
     """
-    agent, normaliser = setting.agent, setting.normaliser
-    key, key_update = jax.random.split(state.key)
+    agent = setting.agent
     newest = agent.acting_params(state.agent)
     past, acting = state.past_params, newest
     if past != ():
@@ -158,6 +157,28 @@ def one_update(
         )
     now, rows = one_rollout(setting, acting, state.normaliser, state.rollout)
     episodes, sums = statistics.update(state.episodes, rows)
+    state, (metrics, num_updates) = learn(setting, state, rows, rollout_index)
+    state = state._replace(past_params=past, rollout=now, episodes=episodes)
+    return state, (metrics, num_updates, sums)
+
+
+def learn(
+    setting: Setting, state: TrainState, rows: Trajectory, rollout_index: jax.Array
+) -> tuple[TrainState, tuple[dict[str, jax.Array], jax.Array]]:
+    """What the agent learns after a rollout, on one device.
+
+    Args:
+        setting: the run.
+        state: where it stands; of agent, replay, normaliser and key alone.
+        rows: [T + 1, B, ...] of the rollout, as the environments answered.
+        rollout_index: [] int32, of the run, from 0.
+
+    Returns:
+        Where it then stands; sums of metrics over the agent's updates, and the number
+        of these.
+    """
+    agent, normaliser = setting.agent, setting.normaliser
+    key, key_update = jax.random.split(state.key)
     store = state.replay
     if setting.replay is None:
         seen = normaliser.rows(state.normaliser, rows)
@@ -176,8 +197,10 @@ def one_update(
             key=key_update,
         )
     statistics_after = normaliser.update(state.normaliser, rows)
-    state = TrainState(learnt, past, store, now, statistics_after, episodes, key)
-    return state, (metrics, num_updates, sums)
+    state = state._replace(
+        agent=learnt, replay=store, normaliser=statistics_after, key=key
+    )
+    return state, (metrics, num_updates)
 
 
 def normalised(agent: Agent, normaliser: Normaliser, state: ArrayTree) -> Agent:

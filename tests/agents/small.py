@@ -8,7 +8,8 @@ from jaxrl_dist.agents.a2c import A2CConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.agents.ppo import PPOConfig
-from jaxrl_dist.networks.build import ActorCritic, ActorCriticConfig
+from jaxrl_dist.networks.actor_critic import ActorCritic
+from jaxrl_dist.networks.build import ActorCriticConfig
 from jaxrl_dist.networks.distributions import Categorical
 from jaxrl_dist.types import ArraySpec, DiscreteSpec, EnvironmentSpec, Trajectory
 

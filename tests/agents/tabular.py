@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_dist.networks.action_values import QNetwork
+from jaxrl_dist.networks.q_network import QNetwork
 from jaxrl_dist.types import Sample, Trajectory
 
 STATES, ACTIONS = 6, 3
 
 
-def make_table(num_values: int = 1, *, cosines: int | None = None) -> QNetwork:
+def make_table(
+    num_values: int = 1, *, cosines: int | None = None, may_remember: bool = False
+) -> QNetwork:
     """Numbers for each state, action and atom, which are the parameters themselves.
 
     With cosines, quantiles are straight lines: a + b tau.
@@ -32,7 +34,17 @@ def make_table(num_values: int = 1, *, cosines: int | None = None) -> QNetwork:
         lines = numbers[..., None]
         return lines[..., 0, :] + lines[..., 1, :] * fractions[..., None, :]
 
-    return QNetwork(init, lambda key: (), apply, ACTIONS)
+    def unroll(params, memory, observation, is_first, *, noise, fractions=None):
+        return memory, apply(params, observation, noise, fractions)
+
+    return QNetwork(
+        init=init,
+        initial_memory=lambda batch_size: (),
+        noise=lambda key: (),
+        apply=apply,
+        unroll=unroll,
+        num_actions=ACTIONS,
+    )
 
 
 def make_sample(n: int, batch_size: int = 64, seed: int = 0) -> Sample:

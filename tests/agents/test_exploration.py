@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_dist.agents.exploration import (
+    Acting,
     ExplorationConfig,
     epsilon_at,
     epsilon_greedy,
     ladder_exponents,
+    placed,
 )
 from jaxrl_dist.distribution import devices
 
@@ -51,3 +53,12 @@ def test_the_ladder_is_that_of_ape_x_and_goes_on_over_devices():
     both = devices.compile_for(2, rungs)(jnp.zeros(2))
     np.testing.assert_allclose(both.ravel(), exponents, rtol=1e-6)
     assert ladder_exponents(7.0, 1, None) == 1.0
+
+
+def test_actors_share_one_ladder():
+    exponents = ladder_exponents(7.0, 8, None)
+    parts = [
+        ladder_exponents(7.0, 4, None, placed(Acting((), jnp.ones(())), i, 8).place)
+        for i in (0, 4)
+    ]
+    np.testing.assert_allclose(np.concatenate(parts), exponents, rtol=1e-6)

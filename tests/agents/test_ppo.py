@@ -12,7 +12,7 @@ import pytest
 
 from jaxrl_dist.agents.actor_critic import ActorCriticState
 from jaxrl_dist.agents.ppo import PPOConfig
-from jaxrl_dist.networks.build import ActorCritic
+from jaxrl_dist.networks.actor_critic import ActorCritic
 from jaxrl_dist.types import ArraySpec, EnvironmentSpec, Trajectory
 from tests.agents.small import PLAIN, make_network, make_rows
 

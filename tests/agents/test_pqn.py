@@ -13,7 +13,8 @@ import pytest
 from jaxrl_dist.agents.exploration import ExplorationConfig
 from jaxrl_dist.agents.pqn import PQNConfig, PQNState, learning_items
 from jaxrl_dist.distribution import devices
-from jaxrl_dist.networks.action_values import QNetwork, QNetworkConfig
+from jaxrl_dist.networks.action_values import QNetworkConfig
+from jaxrl_dist.networks.q_network import QNetwork
 from jaxrl_dist.types import TimeStep, Trajectory
 from tests.agents.small import PLAIN, SPEC, make_rows, spoil_last_rows
 

@@ -143,3 +143,18 @@ def test_a_noisy_network_learns_with_noise_and_shows_what_it_has_learned_without
 def test_a_setting_out_of_range_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_actor_ranks_sequences_as_the_learner_would(name):
+    agent = AGENTS[name].build(make_table, 10)
+    state = agent.init(KEY)  # whose target is the network that acts
+    assert agent.sequence_length is not None
+    sample = make_sample(agent.sequence_length - 1, batch_size=8)
+    _, info = agent.update(state, sample, KEY)
+    assert agent.initial_priorities is not None
+    priorities = agent.initial_priorities(
+        agent.acting_params(state), sample.trajectory, KEY
+    )
+    np.testing.assert_allclose(priorities, info.priority, rtol=1e-5, atol=1e-6)
+    assert priorities.max() > 0

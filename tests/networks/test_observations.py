@@ -75,3 +75,13 @@ def test_the_example_has_the_shapes_and_types_of_the_spec():
     example = example_observation({"a": PIXELS})
     assert example["a"].shape == (1, 4, 5, 3)
     assert example["a"].dtype == jnp.uint8
+
+
+def test_an_image_whose_channels_stand_first_is_read_as_any_other():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 2, 4, 5, 3), np.uint8)
+    first = ArraySpec((3, 4, 5), np.uint8, 0, 255, channels_first=True)
+    assert prepared_shape(first) == prepared_shape(PIXELS)
+    np.testing.assert_array_equal(
+        prepare(jnp.asarray(np.moveaxis(pixels, -1, -3)), first, flat=False),
+        prepare(jnp.asarray(pixels), PIXELS, flat=False),
+    )

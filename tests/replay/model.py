@@ -17,8 +17,11 @@ def compiled(replay: Replay) -> Replay:
 class Model:
     """What a replay holds and what may be drawn, one environment after another."""
 
-    def __init__(self, num_envs: int, length: int, sequence_length: int) -> None:
+    def __init__(
+        self, num_envs: int, length: int, sequence_length: int, period: int = 1
+    ) -> None:
         self.length, self.sequence_length = length, sequence_length
+        self.period, self.first_row_only = period, True
         self.rows: list[dict[int, Any]] = [
             {} for _ in range(num_envs)
         ]  # position to row
@@ -35,14 +38,15 @@ class Model:
             for environment, ages in enumerate(self.age):
                 row = jax.tree.map(lambda x, t=t, e=environment: x[t, e], rows)
                 self.add_row(environment, row)
-                if len(ages) >= self.sequence_length:
-                    start = ages[-self.sequence_length]
+                start = ages[-self.sequence_length :][0]
+                if len(ages) >= self.sequence_length and start % self.period == 0:
                     value = entered if priority is None else priority[t, environment]
                     if not 0 <= value < np.inf:
                         value = entered
                     given[environment, start] = float(value)
                     is_last = self.rows[environment][start].is_last
-                    self.priority[environment, start] = 0.0 if is_last else float(value)
+                    passed = self.first_row_only and is_last
+                    self.priority[environment, start] = 0.0 if passed else float(value)
             self.position = (self.position + 1) % self.length
         kept = [value for at, value in given.items() if at in self.priority]
         self.greatest = max([self.greatest, *kept])
@@ -61,6 +65,8 @@ class Model:
         for environment, ages in enumerate(self.age):
             for first in range(len(ages) - self.sequence_length + 1):
                 positions = ages[first : first + self.sequence_length]
+                if positions[0] % self.period:
+                    continue
                 slot = environment * self.length + positions[0]
                 found[slot] = [self.rows[environment][p] for p in positions]
         return found

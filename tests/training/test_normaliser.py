@@ -86,3 +86,17 @@ def test_compiled_it_is_the_same(rewards):
         strict=True,
     ):
         np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+def test_statistics_can_be_kept_by_one_who_did_not_see_the_beginning():
+    normaliser, rows = make(True, True), make_rows()
+    first, second = (jax.tree.map(lambda x, i=i: x[i : i + 5], rows) for i in (0, 4))
+    state = normaliser.update(normaliser.init(4), first)
+    expected = normaliser.update(state, second)
+    return_so_far, _ = normaliser.follow(jnp.zeros(4), first)
+    _, before = normaliser.follow(return_so_far, second)
+    assert before.shape == (5, 4)
+    forgetful = state._replace(return_so_far=before[0])
+    got = normaliser.update(forgetful, second)
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5)

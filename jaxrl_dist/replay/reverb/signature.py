@@ -107,7 +107,8 @@ class Signature:
         """The signature of items of `num_rows` rows, one of which looks like `example`.
 
         Args:
-            example: one row: nested arrays or numbers, without time or batch axes.
+            example: one row: nested arrays, numbers or ArraySpec, without time or batch
+                axes.
             num_rows: rows of each item; None if they differ.
 
         Raises:
@@ -115,7 +116,8 @@ class Signature:
         """
 
         def spec(leaf: Any) -> ColumnSpec:
-            array = np.asarray(leaf)
+            is_spec = isinstance(leaf, (ArraySpec, ColumnSpec))
+            array = leaf if is_spec else np.asarray(leaf)
             return ColumnSpec((num_rows, *array.shape), array.dtype)
 
         return cls(_read(example, "", spec))
@@ -160,7 +162,7 @@ def _read(
 ) -> _Node:
     """Turns a nested structure into nodes; `spec` makes a leaf's ColumnSpec."""
     if isinstance(value, (ArraySpec, ColumnSpec)):
-        return _array(value, path)
+        return _array(value if spec is None else spec(value), path)
 
     def read(name: str, part: Any) -> _Node:
         return _read(part, f"{path}/{name}", spec)

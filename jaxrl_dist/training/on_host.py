@@ -1,0 +1,140 @@
+"""Policies of a run that act in environments on the host."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jaxrl_dist.environments.build import HostConfig
+from jaxrl_dist.evaluation import evaluate_on_host
+from jaxrl_dist.rollout_on_host import compile_acting, rollout_on_host, start_on_host
+from jaxrl_dist.training.collecting import (
+    Acting,
+    Collect,
+    Collected,
+    CollectorState,
+    Share,
+    after_rollout,
+    first_state,
+)
+from jaxrl_dist.training.flow import Flow
+from jaxrl_dist.training.on_device import EVALUATION, Setting, normalised
+from jaxrl_dist.types import Agent, ArrayTree, Params, TimeStep
+
+
+def seeing(setting: Setting) -> Agent:
+    """The agent of a run, whose parameters come with statistics of observations.
+
+    Args:
+        setting: the run.
+
+    Returns:
+        The agent; its `act` takes (params, statistics) as params.
+    """
+
+    def act(
+        acting: tuple[Params, ArrayTree],
+        memory: ArrayTree,
+        time_step: TimeStep,
+        noise: ArrayTree,
+    ) -> tuple[ArrayTree, jax.Array, ArrayTree]:
+        params, statistics = acting
+        agent = normalised(setting.agent, setting.normaliser, statistics)
+        return agent.act(params, memory, time_step, noise)
+
+    return setting.agent._replace(act=act)
+
+
+def make_host_collect(
+    setting: Setting, flow: Flow, share: Share, key: jax.Array, config: HostConfig
+) -> Collect:
+    """Compiles the rollouts of environments on the host, and makes these.
+
+    Args:
+        setting: the run; its environment stands in for those on the host.
+        flow: how experience gets to the learner.
+        share: which environments are this actor's.
+        key: random key of the environments and of what the policy draws; used up.
+        config: of the environments.
+
+    Raises:
+        ValueError: the environments cannot be built.
+    """
+    environment = config.build(share.size)
+    functions = compile_acting(seeing(setting))
+    ranked = flow.kind == "replay" and setting.agent.initial_priorities is not None
+    placed = setting.agent.placed or (lambda params, first, total: params)
+    place = jax.jit(lambda params: placed(params, share.first, share.total))
+    after = jax.jit(lambda *arguments: after_rollout(setting, flow, *arguments))
+
+    def begin() -> CollectorState:
+        first = jax.jit(lambda key: first_state(setting, flow, share, key, ranked))(key)
+        seed = int(jax.random.bits(key)) >> 2  # environments count on from it
+        return first._replace(rollout=start_on_host(functions, environment, seed))
+
+    def run(acting: Acting, state: CollectorState) -> tuple[CollectorState, Collected]:
+        acting = jax.device_put(acting)
+        now, rows = rollout_on_host(
+            functions,
+            environment,
+            (place(acting.params), acting.normaliser),
+            state.rollout,
+            num_steps=setting.rollout_steps,
+        )
+        # What nobody looks at there need not go to the device once more.
+        looked_at = rows if ranked else rows._replace(observation=(), extras=())
+        state, collected = after(acting, state._replace(rollout=()), looked_at)
+        return state._replace(rollout=now), collected._replace(rows=rows)
+
+    return Collect(begin, run)
+
+
+def make_host_player(
+    setting: Setting, config: HostConfig, *, num_episodes: int, greedy: bool = True
+) -> Callable[..., np.ndarray]:
+    """Compiles whole episodes with given parameters, and makes their environments.
+
+    Args:
+        setting: the run.
+        config: of the environments; as many as it says play side by side, or fewer.
+        num_episodes: from 1, spread evenly over the environments.
+        greedy: take the most likely action instead of a sample.
+
+    Returns:
+        ((params, statistics), seed, number of the evaluation, each_step) to returns
+        [num_episodes], environment reward units; each_step is called after every step.
+
+    Raises:
+        ValueError: the environments cannot be built.
+    """
+    environment = config.build(min(config.num_envs, num_episodes))
+    acting = compile_acting(seeing(setting))
+
+    def play(
+        params: tuple[Params, ArrayTree],
+        seed: int,
+        number: int,
+        each_step: Callable[[], None] = lambda: None,
+    ) -> np.ndarray:
+        episodes = evaluate_on_host(
+            acting,
+            environment,
+            jax.device_put(params),
+            seed=seed_of(seed, EVALUATION, number),
+            episodes_per_env=-(-num_episodes // environment.num_envs),
+            greedy=greedy,
+            each_step=each_step,
+        )
+        return np.asarray(episodes.returns).ravel()[:num_episodes]
+
+    return play
+
+
+def seed_of(*numbers: int) -> int:
+    """One seed out of several numbers, each at least 0.
+
+    Returns:
+        A number below 2^30, so that environments may count on from it.
+    """
+    (word,) = np.random.SeedSequence(numbers).generate_state(1)
+    return int(word) >> 2
