@@ -61,6 +61,7 @@ class Plan(NamedTuple):
     schedule: Schedule  # in updates: calls of `Learning.learn`
     beta: tuple[float, float]  # of importance weights, at the run's beginning and end
     metadata: dict[str, Any]  # stored with every checkpoint
+    restarts: Callable[[], int] = int  # of all processes, so far; 0 by default
 
 
 class Learner:
@@ -142,9 +143,7 @@ class Learner:
                 self._evaluate(state, counters)
             self._look_after()
         interrupted = counters.updates < schedule.total
-        if interrupted:
-            self._save(state, counters, None)
-        self._finish()
+        self._finish(state, counters, interrupted)
         returns = None if interrupted else self._returns
         return Outcome(state, counters, returns, interrupted)
 
@@ -213,6 +212,7 @@ class Learner:
             **self._actors.take(),
             **{name: metrics[name] for name in _telling_first(metrics)},
             **self._lag.take(),
+            "processes/restarts": float(self._plan.restarts()),
             "learning/updates_per_second": updates / seconds,
             "learning/waiting_share": (waited - self._waited_reported) / seconds,
             **table_metrics(self._plan.flow, self._to.client.server_info()),
@@ -286,15 +286,22 @@ class Learner:
                 errno.ENOSPC, "no checkpoint can be written: the disk is full", folder
             ) from error
 
-    def _finish(self) -> None:
+    def _finish(self, state: TrainState, counters: Counters, interrupted: bool) -> None:
         """Waits for the evaluations that were asked for, and for the disk."""
+        if interrupted:
+            self._save(state, counters, None)
+        elif self._returns is None and not self._to.examiner.expected:
+            self._evaluate(state, counters)  # the learner before ended too soon for it
         deadline = time.monotonic() + self._plan.config.timeout_seconds
         while self._to.examiner.expected and time.monotonic() < deadline:
             self._look_after()
             time.sleep(0.02)
+        while wait(self._saving, timeout=0.5).not_done:
+            self._to.beat()
         for saving in self._saving:
             self._check_written(saving)
         self._saving = []
+        self._to.beat()
         self._journal.release(everything=True)
 
 

@@ -70,7 +70,6 @@ class Actors:
     def __init__(self) -> None:
         self.num_steps = 0  # environment steps since this learner began
         self._latest: dict[int, tuple[float, ActorReport]] = {}
-        self._incarnations: dict[int, set[int]] = {}
         self._unreported: list[ActorReport] = []
 
     def add(self, reports: Sequence[ActorReport]) -> None:
@@ -80,8 +79,6 @@ class Actors:
             actor = int(report.actor)
             self.num_steps += int(report.num_steps)
             self._latest[actor] = (now, report)
-            known = self._incarnations.setdefault(actor, set())
-            known.add(int(report.incarnation))
             self._unreported.append(report)
 
     def take(self) -> dict[str, Any]:
@@ -98,8 +95,6 @@ class Actors:
         for name in SHARES if seconds else ():
             spent = sum(float(getattr(r, f"{name}_seconds")) for r in reports)
             metrics[f"actors/{name}_share"] = spent / seconds
-        restarts = sum(len(known) - 1 for known in self._incarnations.values())
-        metrics["actors/restarts"] = float(restarts)
         return metrics | _episodes(reports)
 
 
