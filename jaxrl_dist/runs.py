@@ -101,9 +101,9 @@ def resume(
 
     Args:
         folder: of the run.
-        experiment: as `read` gives it; the budget may be a larger one. What anneals over
-            a run (step sizes, epsilons, the exponent of importance weights) then goes
-            on as in a run of that budget, from where such a run would stand by now.
+        experiment: as `read` gives it; the budget may be a larger one. What anneals
+            over a run (step sizes, epsilons, the exponent of importance weights) then
+            goes on as in a run of that budget, from where it would stand by now.
         began: `time.time()` when the process started; None for now.
 
     Returns:
