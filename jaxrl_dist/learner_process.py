@@ -197,12 +197,14 @@ def open_connections(
     replay = part.named.experiment.replay
     if wiring.flow.kind == "replay" and replay is not None and replay.prioritized:
         priorities = client.priority_updater(EXPERIENCE, timeout_seconds=seconds)
+    # In lock-step, actors wait for each publication.
+    pause = 0.0 if wiring.flow.kind == "rounds" else runtime.fetch_seconds
     results = Collector(client, experience.EVALUATIONS, wiring.results)
     return Connections(
         client=client,
         feed=feeds.Feed(source.make),
         source=source,
-        publisher=Publisher(client, wiring.published, seconds),
+        publisher=Publisher(client, wiring.published, seconds, pause),
         telemetry=Collector(client, experience.TELEMETRY, COLUMNS),
         examiner=Examiner(client, wiring.requests, results.take),
         priorities=priorities,

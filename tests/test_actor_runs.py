@@ -127,6 +127,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     for name in [*sys.modules]:
         if name.startswith(("jaxrl_dist.actor_runs", "jaxrl_dist.replay.reverb")):
             monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("jaxrl_dist.replay.reverb")
     monkeypatch.setitem(sys.modules, "cramjam", None)
     said = wrong(capsys, "--actors", "2", "--output-dir", str(tmp_path / "run"))
     assert said == (

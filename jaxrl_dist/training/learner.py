@@ -1,5 +1,7 @@
 """The learner: it takes what actors send, learns, publishes, reports and saves."""
 
+import errno
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -32,6 +34,7 @@ from jaxrl_dist.training.parameters import Publisher
 from jaxrl_dist.training.telemetry import Collector
 from jaxrl_dist.types import ArrayTree
 
+FULL_DISK_BYTES = 1 << 20  # free, below which it is full
 REPORT_SECONDS = 1.0  # reports are not more frequent
 SLOW_REPORT_SECONDS = 10.0  # and not rarer
 
@@ -117,7 +120,7 @@ class Learner:
         self._publish(state, counters)
         begun = False
         while counters.updates < schedule.total and not wish:
-            fed = self._next(wish)
+            fed = self._next(counters, wish)
             if fed is None:
                 break
             if not begun:  # waiting for the first actor is no training
@@ -144,7 +147,7 @@ class Learner:
         returns = None if interrupted else self._returns
         return Outcome(state, counters, returns, interrupted)
 
-    def _next(self, wish: Interruption) -> Fed | None:
+    def _next(self, counters: Counters, wish: Interruption) -> Fed | None:
         """Waits for the next batch; None if the user wishes to stop meanwhile."""
 
         def meanwhile() -> bool:
@@ -154,7 +157,7 @@ class Learner:
 
         if isinstance(self._to.source, ReplaySource):
             first, last = self._plan.beta
-            done = self._updates_reported / self._plan.schedule.total
+            done = counters.updates / self._plan.schedule.total
             self._to.source.beta = first + (last - first) * done
         return self._to.feed.next(meanwhile, self._plan.config.timeout_seconds)
 
@@ -261,7 +264,7 @@ class Learner:
         """Has a checkpoint written while the run goes on."""
         for saving in [x for x in self._saving if x.done()]:
             self._saving.remove(saving)
-            saving.result()
+            self._check_written(saving)
         self._saving.append(
             self._checkpoints.save_in_background(
                 counters.env_steps,
@@ -270,6 +273,18 @@ class Learner:
                 metadata=self._plan.metadata | {"counters": counters._asdict()},
             )
         )
+
+    def _check_written(self, saving: Future) -> None:
+        """Raises what went wrong, by the name of a full disk if there is one."""
+        try:
+            saving.result()
+        except Exception as error:  # whatever the writer made of it
+            folder = self._checkpoints.folder.parent
+            if shutil.disk_usage(folder).free >= FULL_DISK_BYTES:
+                raise
+            raise OSError(
+                errno.ENOSPC, "no checkpoint can be written: the disk is full", folder
+            ) from error
 
     def _finish(self, state: TrainState, counters: Counters, interrupted: bool) -> None:
         """Waits for the evaluations that were asked for, and for the disk."""
@@ -284,7 +299,7 @@ class Learner:
         while wait(self._saving, timeout=0.5).not_done:
             self._to.beat()
         for saving in self._saving:
-            saving.result()
+            self._check_written(saving)
         self._saving = []
         self._to.beat()
         self._journal.release(everything=True)

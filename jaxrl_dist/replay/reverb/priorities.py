@@ -16,6 +16,7 @@ from jaxrl_dist.replay.reverb.errors import (
     ReverbError,
     UnavailableError,
     defect_error,
+    raise_again,
 )
 
 LOG = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ class PriorityUpdater:
 
     def _check(self) -> None:
         if self._error is not None:
-            raise type(self._error)(str(self._error)) from self._error.__cause__
+            raise_again(self._error)
 
     def _wait(self, deadline: float, problem: str) -> None:
         left = deadline - time.monotonic()
