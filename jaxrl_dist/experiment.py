@@ -57,8 +57,10 @@ from jaxrl_dist.types import Agent
 MAX_SEED = 2**31 - 1
 RuntimeConfig = OnDeviceConfig | ActorsConfig
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
-ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
-ValueAgent = ReplayedValueAgent | R2D2Config | PQNConfig
+ReplayedValueAgent = (
+    DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig | R2D2Config
+)
+ValueAgent = ReplayedValueAgent | PQNConfig
 PolicyAndCriticsAgent = SACConfig | TD3Config | DiscreteSACConfig
 AgentConfig = ActorCriticAgent | ValueAgent | PolicyAndCriticsAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig
@@ -166,7 +168,7 @@ def plan(experiment: Experiment) -> Plan:
     config = experiment
     with settings_of("runtime", config.runtime):
         num_devices = devices.choose_number(
-            config.environment.num_envs,
+            _environments_to_divide(config),
             config.runtime.num_devices,
             gradient_rows=_gradient_rows(config),
         )
@@ -254,6 +256,21 @@ def _rollout_steps(config: Experiment) -> int:
     if isinstance(config.runtime, ActorsConfig) and config.replay is None:
         number = config.runtime.batch_trajectories or number
     return number * config.runtime.rollout_steps
+
+
+def _environments_to_divide(config: Experiment) -> int:
+    """Environments that are spread over devices.
+
+    With memory, PPO's minibatches are whole environments: where the number of devices
+    is left open, it divides those of a minibatch. What does not fit, the agent refuses.
+    """
+    number, agent, network = config.environment.num_envs, config.agent, config.network
+    if config.runtime.num_devices is not None or not isinstance(agent, PPOConfig):
+        return number
+    recurrent = isinstance(network, ActorCriticConfig) and network.core.kind != "none"
+    if not recurrent or number % agent.num_minibatches:
+        return number
+    return number // agent.num_minibatches
 
 
 def _gradient_rows(config: Experiment) -> int:
@@ -383,27 +400,3 @@ def compile_plan(
         seconds = time.perf_counter() - started
         other.result()
     return Compiled(functions, seconds, begin)
-
-
-def with_actors(experiment: Experiment) -> Experiment:
-    """The same run with actor processes and a learner, by default settings."""
-    before = experiment.runtime
-    if isinstance(before, ActorsConfig):
-        return experiment
-    steps = before.rollout_steps
-    if experiment.replay is not None:
-        # An actor that looks for parameters, and sends, after each step is slow; and
-        # its rollouts are as long as some sequences are apart.
-        period = getattr(experiment.agent, "sequence_period", 1)
-        steps = period * -(-max(steps, ActorsConfig.rollout_steps) // period)
-    runtime = ActorsConfig(rollout_steps=steps)
-    return dataclasses.replace(experiment, runtime=runtime)
-
-
-def on_device(experiment: Experiment) -> Experiment:
-    """The same run all on the device, by default settings."""
-    before = experiment.runtime
-    if isinstance(before, OnDeviceConfig):
-        return experiment
-    runtime = OnDeviceConfig(rollout_steps=before.rollout_steps)
-    return dataclasses.replace(experiment, runtime=runtime)

@@ -3,6 +3,7 @@
 import argparse
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -15,10 +16,10 @@ from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.saved_runs import checkpoints_of
-from jaxrl_dist.training import experience, feeds, handshake
+from jaxrl_dist.training import experience, feeds, handshake, supervision_record
 from jaxrl_dist.training.evaluator import Examiner
 from jaxrl_dist.training.experience import EXPERIENCE
-from jaxrl_dist.training.heartbeat import beat
+from jaxrl_dist.training.heartbeat import START_SECONDS, beat
 from jaxrl_dist.training.host_loop import Counters, Outcome, Schedule
 from jaxrl_dist.training.interruption import (
     Interruption,
@@ -30,8 +31,6 @@ from jaxrl_dist.training.learner import Connections, Learner, Plan
 from jaxrl_dist.training.learning import Batch, Learning, make_learning, state_like
 from jaxrl_dist.training.parameters import Publisher
 from jaxrl_dist.training.telemetry import COLUMNS, Collector
-
-COMPILE_SECONDS = 600.0  # at most, without a heartbeat
 
 
 class Begun(NamedTuple):
@@ -60,19 +59,16 @@ def run(arguments: argparse.Namespace) -> None:
     devices.use_all_cores(part.runtime.num_devices)
     use_compilation_cache()
     began = time.time() if arguments.began is None else arguments.began
-    with interruptible() as wish:
-        outcome = learn(part, folder, arguments.server, wish, began=began)
-    if outcome.interrupted:
-        raise saved_and_interrupted(
-            folder.path,
-            outcome.counters.env_steps,
-            part.named.experiment.budget.total_steps,
-            wish.signal or 0,
-        )
+    learn(part, folder, arguments.server, interruptible(), began=began)
 
 
 def learn(
-    part: Part, folder: RunFolder, address: str, wish: Interruption, *, began: float
+    part: Part,
+    folder: RunFolder,
+    address: str,
+    interrupting: AbstractContextManager[Interruption],
+    *,
+    began: float,
 ) -> Outcome:
     """Learns, and leaves the results in the run's folder.
 
@@ -80,31 +76,40 @@ def learn(
         part: what this process knows of its run.
         folder: of the run.
         address: of the Reverb server.
-        wish: of the user to stop.
+        interrupting: entered once there is something to save, for the wish to stop.
         began: `time.time()` when the user's process started.
+
+    Raises:
+        Interrupted: after saving.
     """
     with ThreadPoolExecutor(1) as threads:
         # The others look for what is said here, while this compiles.
         connecting = threads.submit(connect_and_greet, address, part)
-        beat(COMPILE_SECONDS)
+        beat(START_SECONDS)
         begun = begin(part, folder)
         client = connecting.result()
     session = runs.Session(part.named, part.plan, folder, begun.counters, began)
     logger = runs.make_logger(session)
-    try:
-        connections = open_connections(client, part, begun.counters)
-        learner = Learner(
-            make_plan(part),
-            begun.learning,
-            connections,
-            journal=Journal(logger),
-            checkpoints=checkpoints_of(folder, part.named.experiment),
+    with interrupting as wish:
+        try:
+            connections = open_connections(client, part, begun.counters)
+            learner = Learner(
+                make_plan(part, folder),
+                begun.learning,
+                connections,
+                journal=Journal(logger),
+                checkpoints=checkpoints_of(folder, part.named.experiment),
+            )
+            outcome = learner.run(begun.state, begun.counters, wish)
+        finally:
+            logger.close()
+        close(connections)
+        runs.leave_results(session, begun.seconds, outcome)
+    if outcome.interrupted:
+        steps = part.named.experiment.budget.total_steps
+        raise saved_and_interrupted(
+            folder.path, outcome.counters.env_steps, steps, wish.signal or 0
         )
-        outcome = learner.run(begun.state, begun.counters, wish)
-    finally:
-        logger.close()
-    close(connections)
-    runs.leave_results(session, begun.seconds, outcome)
     return outcome
 
 
@@ -123,8 +128,9 @@ def close(connections: Connections) -> None:
     connections.client.close()
 
 
-def make_plan(part: Part) -> Plan:
+def make_plan(part: Part, folder: RunFolder) -> Plan:
     """Says the budget in updates of the learner."""
+    record = folder.path / supervision_record.NAME
     flow, schedule = part.wiring.flow, part.plan.schedule
     replay, beta = part.plan.setting.replay, (0.0, 0.0)
     if flow.kind == "replay" and replay is not None:
@@ -136,6 +142,7 @@ def make_plan(part: Part) -> Plan:
         schedule=schedule,
         beta=beta,
         metadata={"experiment": part.named.name},
+        restarts=lambda: sum(supervision_record.read_restarts(record).values()),
     )
 
 
@@ -190,12 +197,14 @@ def open_connections(
     replay = part.named.experiment.replay
     if wiring.flow.kind == "replay" and replay is not None and replay.prioritized:
         priorities = client.priority_updater(EXPERIENCE, timeout_seconds=seconds)
+    # In lock-step, actors wait for each publication.
+    pause = 0.0 if wiring.flow.kind == "rounds" else runtime.fetch_seconds
     results = Collector(client, experience.EVALUATIONS, wiring.results)
     return Connections(
         client=client,
         feed=feeds.Feed(source.make),
         source=source,
-        publisher=Publisher(client, wiring.published, seconds),
+        publisher=Publisher(client, wiring.published, seconds, pause),
         telemetry=Collector(client, experience.TELEMETRY, COLUMNS),
         examiner=Examiner(client, wiring.requests, results.take),
         priorities=priorities,

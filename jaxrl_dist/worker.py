@@ -6,7 +6,9 @@ starting it again would not help.
 """
 
 import argparse
+import contextlib
 import errno
+import functools
 import logging
 import signal
 import sys
@@ -25,14 +27,15 @@ from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.training import actor, evaluator, on_host
 from jaxrl_dist.training.collecting import Acting, Share, make_collect, start_key
-from jaxrl_dist.training.heartbeat import beat
+from jaxrl_dist.training.heartbeat import START_SECONDS, beat
 from jaxrl_dist.training.host_loop import NotFiniteError
 from jaxrl_dist.training.interruption import Interrupted
 from jaxrl_dist.training.parameters import Fetcher
 from jaxrl_dist.training.telemetry import Reporter
 
 REFUSED, FAILED, NOT_FINITE, SIGNALLED = 2, 1, 3, 128
-COMPILE_SECONDS = 600.0  # at most, without a heartbeat
+LOOK_SECONDS, ANSWER_SECONDS = 0.5, 2.0  # between questions to the server, for one
+SERVER_STOP_SECONDS = 60.0  # for its last checkpoint
 REFUSALS = (
     ValueError,
     FileNotFoundError,
@@ -67,7 +70,7 @@ def act(part: Part, address: str, index: int, beat: Callable[..., None]) -> None
         beat: called while it lives; by raising something it ends this.
     """
     experiment, wiring, runtime = part.named.experiment, part.wiring, part.runtime
-    client = connect(address, part, beat)
+    client = connect(address, part, functools.partial(beat, START_SECONDS))
     size = experiment.environment.num_envs // runtime.num_actors
     share = Share(index * size, size, experiment.environment.num_envs)
     incarnation = int(time.time()) & 0x7FFFFFFF
@@ -75,7 +78,7 @@ def act(part: Part, address: str, index: int, beat: Callable[..., None]) -> None
     if wiring.flow.kind != "rounds":
         # One that takes the place of another must not live its life again.
         key = jax.random.fold_in(key, incarnation)
-    beat(COMPILE_SECONDS)
+    beat(START_SECONDS)
     setting, environment = part.plan.setting, experiment.environment
     if isinstance(environment, HostConfig):
         collect = on_host.make_host_collect(
@@ -115,8 +118,8 @@ def run_evaluator(arguments: argparse.Namespace) -> None:
 
 def evaluate(part: Part, address: str, beat: Callable[..., None]) -> None:
     """Evaluates for ever; the arguments are those of `act`."""
-    client = connect(address, part, beat)
-    beat(COMPILE_SECONDS)
+    client = connect(address, part, functools.partial(beat, START_SECONDS))
+    beat(START_SECONDS)
     try:
         evaluator.run(
             client,
@@ -159,21 +162,32 @@ def run_learner(arguments: argparse.Namespace) -> None:
 
 
 def run_server(arguments: argparse.Namespace) -> None:
-    """Serves the tables of a run until it is asked to end, and saves them."""
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    """Serves the tables of a run until it is asked to end, and saves them.
+
+    The server is a process of its own; this one lives as long as that one answers.
+    """
     config = reverb.ServerConfig(
         port=int(arguments.server.rpartition(":")[2]),
         checkpoint_dir=arguments.run / "server",
         checkpoint_every_seconds=arguments.checkpoint_seconds,
         keep_checkpoints=1,
+        stop_timeout_seconds=SERVER_STOP_SECONDS,
+        # The one before still saves its tables if only this process was killed.
+        port_timeout_seconds=SERVER_STOP_SECONDS,
     )
     tables = reverb.load_tables(arguments.tables)
-    with reverb.Server(tables, config, _log) as server:
-        while not ended.is_set():
-            beat()
-            if (status := server.wait(0.2)) is not None:
+    with (
+        reverb.Server(tables, config, _log) as server,
+        reverb.Client(server.address) as client,
+    ):
+        ended = threading.Event()  # as long as nothing is served, a signal ends it
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        while not ended.wait(LOOK_SECONDS):
+            with contextlib.suppress(reverb.DeadlineError, reverb.UnavailableError):
+                client.server_info(ANSWER_SECONDS)
+                beat()
+            if (status := server.wait(0.0)) is not None:
                 raise reverb.ServerError(f"the Reverb server ended with {status}")
 
 

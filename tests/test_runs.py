@@ -22,10 +22,13 @@ from jaxrl_dist.agents.a2c import A2CConfig
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.agents.r2d2 import R2D2Config
 from jaxrl_dist.agents.rainbow import RainbowConfig
 from jaxrl_dist.agents.sac import SACConfig
+from jaxrl_dist.agents.value import ValueConfig
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.loggers.json_lines import read_rows
+from jaxrl_dist.networks.recurrent import CoreConfig
 from jaxrl_dist.plots import EVALUATION
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
@@ -47,6 +50,10 @@ CASES = {
     "ppo, normalised, on 2 devices": small(
         PPO, num_devices=2, normalise_observations=True
     ),
+    "recurrent ppo on 1 device": small(PPO, core=CoreConfig("lstm", 4)),
+    "recurrent ppo on 2 devices": small(
+        PPO, core=CoreConfig("min_gru", 4), num_devices=2
+    ),
     "a2c on 1 device": small(A2CConfig(), num_seeds=2),
     "a2c on 2 devices": small(A2CConfig(), num_devices=2),
     "impala behind by 3 on 1 device": small(IMPALAConfig(), policy_lag_updates=3),
@@ -58,6 +65,11 @@ REPLAYED = {
     "dqn": small(DQNConfig(), replay=PRIORITIZED, num_seeds=2),
     "rainbow": small(RainbowConfig(), replay=PRIORITIZED, dueling=True, noisy=True),
     "sac": small(SACConfig(), environment="Pendulum-v1", replay=PRIORITIZED),
+    "r2d2": small(
+        R2D2Config(ValueConfig(n_step=2, double=True), burn_in=2, trace=4),
+        replay=dataclasses.replace(PRIORITIZED, warmup_steps=48),
+        core=CoreConfig("lstm", 4),
+    ),
 }
 for name, experiment in REPLAYED.items():
     CASES[f"{name} with replay on 1 device"] = experiment
@@ -66,8 +78,10 @@ for name, experiment in REPLAYED.items():
     )
 SLOW = {  # each compiles for long, and shows little that the others do not
     "dqn with replay on 1 device",
+    "recurrent ppo on 1 device",
     "rainbow with replay on 2 devices",
     "sac with replay on 1 device",
+    "r2d2 with replay on 1 device",
 }
 
 

@@ -15,6 +15,7 @@ from jaxrl_dist.environments.base import (
     check_environment,
 )
 from jaxrl_dist.environments.gymnasium_env import GymnasiumConfig
+from jaxrl_dist.environments.previous_step import show_previous_step
 
 HostConfig = GymnasiumConfig | AtariConfig  # what is stepped on the host
 NO_LIMIT = 10**9  # steps, more than anybody plays
@@ -38,6 +39,8 @@ class EnvironmentConfig:
             instead of doing the one it is given, in [0, 1].
         frame_stack: observations shown at once, along the last axis, from 1.
         mask_velocity: hide the velocities (CartPole, Pendulum, MountainCarContinuous).
+        show_previous_step: let agents also see the action before and its reward, zeros
+            at first; images are then flattened.
         clip_rewards: clip rewards to [-1, 1], for evaluation as well.
         normalise_observations: agents see observations with mean 0 and variance 1.
         scale_rewards: agents learn from rewards divided by the returns' deviation.
@@ -56,6 +59,7 @@ class EnvironmentConfig:
     sticky_action_probability: float = 0.0
     frame_stack: int = 1
     mask_velocity: bool = False
+    show_previous_step: bool = False
     clip_rewards: bool = False
     normalise_observations: bool = False
     scale_rewards: bool = False
@@ -87,6 +91,8 @@ class EnvironmentConfig:
             environment = wrappers.mask_velocity(environment)
         if self.frame_stack > 1:
             environment = wrappers.frame_stack(environment, self.frame_stack)
+        if self.show_previous_step:
+            environment = show_previous_step(environment)
         return environment
 
     def build(self) -> BatchedEnvironment:

@@ -13,6 +13,7 @@ from jaxrl_dist.checks import check_at_least
 from jaxrl_dist.environments import drawing, gymnax_env, return_drawing
 from jaxrl_dist.environments.base import BatchedEnvironment, BatchState
 from jaxrl_dist.environments.build import EnvironmentConfig
+from jaxrl_dist.environments.previous_step import Seen
 from jaxrl_dist.environments.wrappers import innermost_state
 from jaxrl_dist.types import ArraySpec, ArrayTree, TimeStep
 
@@ -184,7 +185,10 @@ def _drawer(
         )
 
     def draw_observation(state: Any, row: TimeStep) -> Image.Image:
-        latest = np.asarray(row.observation)[0][..., -spec.shape[-1] :]  # of a stack
+        shown = row.observation
+        if isinstance(shown, Seen):
+            shown = shown.observation
+        latest = np.asarray(shown)[0][..., -spec.shape[-1] :]  # of a stack
         return drawing.draw_grid(latest)
 
     return draw_observation, 10

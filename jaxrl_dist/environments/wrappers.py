@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxrl_dist.checks import check_above, check_at_least, check_in_range
 from jaxrl_dist.environments.base import Environment, Outcome, bound_of
+from jaxrl_dist.environments.previous_step import PreviousState
 from jaxrl_dist.types import ArraySpec, ArrayTree, DiscreteSpec
 
 VELOCITY_INDICES = {
@@ -248,6 +249,6 @@ def _observe_inner(environment: Environment) -> Callable | None:
 
 def innermost_state(state: Any) -> Any:
     """The environment's own state, out of those of the wrappers around it."""
-    while isinstance(state, StickyState | StackState | LimitState):
+    while isinstance(state, StickyState | StackState | LimitState | PreviousState):
         state = state.inner
     return state

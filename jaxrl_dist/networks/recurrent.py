@@ -29,6 +29,7 @@ from jaxrl_dist.networks.through_time import (
     Gates,
     linear_recurrence,
     read_rows,
+    reset,
     split_gates,
 )
 
@@ -158,7 +159,7 @@ class MinGRU(nn.Module):
         # A factor of exactly 0 forgets exactly, also in the gradient.
         kept = jnp.where(is_first[..., None], 0.0, nn.sigmoid(-update))
         added = nn.sigmoid(update) * candidate
-        outputs = linear_recurrence(kept, added, memory)
+        outputs = linear_recurrence(kept, added, reset(memory, is_first[0]))
         return outputs[-1], outputs
 
 

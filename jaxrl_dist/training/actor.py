@@ -1,5 +1,6 @@
 """An actor: it acts with the newest parameters it has, and sends what it sees."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from jaxrl_dist.training.collecting import (
 from jaxrl_dist.training.columns import Columns
 from jaxrl_dist.training.experience import EXPERIENCE, OLD, Row
 from jaxrl_dist.training.flow import Flow
+from jaxrl_dist.training.heartbeat import START_SECONDS
 from jaxrl_dist.training.parameters import Fetched, Fetcher
 from jaxrl_dist.training.telemetry import ActorReport, Reporter
 from jaxrl_dist.types import ArrayTree
@@ -34,7 +36,7 @@ class Links(NamedTuple):
     client: reverb.Client
     fetcher: Fetcher
     reporter: Reporter
-    beat: Callable[[], None]  # says that this process lives
+    beat: Callable[..., None]  # says that this process lives
 
 
 class Sender:
@@ -215,11 +217,11 @@ class Actor:
             ReverbError: the server refuses what is sent.
         """
         links = self._links
-        parameters = links.fetcher.wait(None, config.timeout_seconds, links.beat)
+        starting = functools.partial(links.beat, START_SECONDS)
+        parameters = links.fetcher.wait(None, config.timeout_seconds, starting)
         state = self._collect.begin()
         sequence = self.incarnation << INCARNATION_BITS
         while True:
-            links.beat()
             self._sender.wait_for_room()
             self._clock.note("waiting")
             if not lock_step:
@@ -229,6 +231,7 @@ class Actor:
             self._clock.note("sending")
             sequence += 1
             self._report(collected)
+            links.beat()
             if lock_step:
                 serial, seconds = parameters.serial, config.timeout_seconds
                 parameters = links.fetcher.wait(serial, seconds, links.beat)

@@ -1,10 +1,11 @@
 """The processes of a run with actors, and how they are kept running."""
 
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxrl_dist.processes.ports import check_port_is_free
+from jaxrl_dist.training import supervision_record
 from jaxrl_dist.training.interruption import Interruption
 from jaxrl_dist.training.kept_process import Event
 from jaxrl_dist.training.launchers import Launcher, ProcessSpec
@@ -13,7 +14,8 @@ from jaxrl_dist.training.supervisor import Supervisor
 WORKER = ("-m", "jaxrl_dist.worker")
 REFUSED, NOT_FINITE = 2, 3  # exit status after which another start would not help
 STOP_SECONDS = 60.0  # for a last checkpoint
-ACTOR_RESTARTS = 1_000  # an environment that fails now and then is no end of a run
+SERVER_STOP_SECONDS = 70.0  # longer than the server itself takes at most
+ACTOR_RESTARTS = 200  # an environment that fails now and then is no end of a run
 
 
 class Place(NamedTuple):
@@ -26,6 +28,7 @@ class Place(NamedTuple):
     num_actors: int
     began: float  # time.time() when the user's process started
     checkpoint_seconds: float  # between two of the server
+    heartbeat_seconds: float  # a process that is silent for longer hangs
 
 
 class ProcessFailedError(RuntimeError):
@@ -40,28 +43,19 @@ class ProcessFailedError(RuntimeError):
         self.status = status
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::", 0))
-        return probe.getsockname()[1]
-
-
 def check_port(port: int) -> None:
     """Checks that nobody listens on a port.
 
     Raises:
         ValueError: somebody does.
     """
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("::", port))
-        except OSError as error:
-            raise ValueError(
-                f"runtime.port {port} cannot be used: {error.strerror}; name another, "
-                "or none to have a free one chosen"
-            ) from None
+    try:
+        check_port_is_free(port)
+    except OSError as error:
+        raise ValueError(
+            f"runtime.port {port} cannot be used: {error.strerror}; name another, or "
+            "none to have a free one chosen"
+        ) from None
 
 
 def specs(place: Place) -> list[ProcessSpec]:
@@ -78,7 +72,9 @@ def specs(place: Place) -> list[ProcessSpec]:
         "server",
         worker("server", *run, *seconds, "--tables", str(place.tables)),
         ends_last=True,
-        stop_timeout_seconds=STOP_SECONDS,
+        start_timeout_seconds=None,  # it may have to be installed
+        heartbeat_timeout_seconds=place.heartbeat_seconds,
+        stop_timeout_seconds=SERVER_STOP_SECONDS,
     )
     learner = ProcessSpec(
         "learner",
@@ -86,6 +82,7 @@ def specs(place: Place) -> list[ProcessSpec]:
         shows_output=True,
         finishes_run=True,
         lasting_statuses=(REFUSED, NOT_FINITE),
+        heartbeat_timeout_seconds=place.heartbeat_seconds,
         stop_timeout_seconds=STOP_SECONDS,
     )
     actors = [
@@ -93,12 +90,17 @@ def specs(place: Place) -> list[ProcessSpec]:
             f"actor-{index}",
             worker("actor", "--index", str(index)),
             max_restarts=ACTOR_RESTARTS,
+            heartbeat_timeout_seconds=place.heartbeat_seconds,
             stop_timeout_seconds=1.0,  # it has nothing to save
         )
         for index in range(place.num_actors)
     ]
     evaluator = ProcessSpec(
-        "evaluator", worker("evaluator"), is_essential=False, stop_timeout_seconds=1.0
+        "evaluator",
+        worker("evaluator"),
+        is_essential=False,
+        heartbeat_timeout_seconds=10 * place.heartbeat_seconds,
+        stop_timeout_seconds=1.0,
     )
     return [server, learner, *actors, evaluator]
 
@@ -120,7 +122,15 @@ def run(
     Raises:
         ProcessFailedError: one cannot be kept running. Nothing runs any more.
     """
-    outcome = Supervisor(specs(place), launcher, on_event).run(wish)
+    processes = specs(place)
+    path = place.folder / supervision_record.NAME
+    record = supervision_record.Record(path, [each.name for each in processes])
+
+    def note(event: Event) -> None:
+        record.note(event)
+        on_event(event)
+
+    outcome = Supervisor(processes, launcher, note).run(wish)
     if outcome.ended == "failed":
         status = outcome.cause.status if outcome.cause is not None else None
         raise ProcessFailedError(str(outcome), max(1, status or 1))

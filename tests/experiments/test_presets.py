@@ -9,7 +9,8 @@ import experiments
 from jaxrl_dist.experiment import plan
 from jaxrl_dist.training.actors_config import ActorsConfig
 
-NO_RUNS = {"summarise", "rainbow_ablation"}  # modules that describe no run of their own
+# Modules that describe no run of their own.
+NO_RUNS = {"summarise", "rainbow_ablation", "r2d2_ablation"}
 MODULES = sorted(
     module.name
     for module in pkgutil.iter_modules(experiments.__path__)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,10 @@ def run(experiment: Experiment, path: Path) -> tuple[Outcome, RunFolder]:
         ]
         with Threads(*actors, lambda beat: worker.evaluate(part, server.address, beat)):
             outcome = learner_process.learn(
-                part, folder, server.address, Interruption(), began=time.time()
+                part,
+                folder,
+                server.address,
+                nullcontext(Interruption()),
+                began=time.time(),
             )
     return outcome, folder

@@ -1,5 +1,7 @@
 """Small runs of the on-device runtime."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,7 @@ def make_setting(
     hidden: tuple[int, ...] = (8,),
     normalise: bool = False,
     replay: ReplayConfig | None = None,
+    **network_settings: Any,
 ) -> Setting:
     """A run of an agent in an environment; `num_envs` are over all devices."""
     axis_name = devices.AXIS_NAME if num_devices > 1 else None
@@ -35,7 +38,8 @@ def make_setting(
         gamma=config.gamma,
         axis_name=axis_name,
     )
-    network = NETWORKS[type(config)](hidden=hidden).build(normaliser.spec)
+    settings = {"hidden": hidden, **network_settings}
+    network = NETWORKS[type(config)](**settings).build(normaliser.spec)
     agent = config.build(network, total_updates, axis_name)
     setting = None
     if replay is not None and agent.sequence_length is not None:
