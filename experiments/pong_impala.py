@@ -5,7 +5,7 @@ gets somewhere; `--environment.size 84` is the published one, and
 `--network.torso impala_cnn` its deep network.
 
 Target: a return that rises clearly above -21, which doing nothing gets, on a laptop's
-cores; at least 18 with a GPU. Measured: RESULTS.md.
+cores; at least 18 with a GPU. Neither is reached yet: RESULTS.md.
 
     python -m experiments.pong_impala
     python -m experiments.pong_impala --environment.name breakout
