@@ -1,7 +1,7 @@
 """IMPALA on Gymnasium's CartPole-v1, stepped on the host, with actors and a learner.
 
 Target: a mean return of 475, the threshold registered for the environment, within
-500 000 environment steps. Measured: RESULTS.md.
+500 000 environment steps. Not run yet: RESULTS.md.
 
     python -m experiments.cartpole_gymnasium_impala
     python -m experiments.cartpole_gymnasium_impala --environment.name Acrobot-v1

@@ -1,11 +1,11 @@
 """IMPALA on Pong: actors step games on the host, and a learner corrects for their age.
 
-The protocol is IMPALA's, but for frames of 42x42 instead of 84x84, so that a laptop
-gets somewhere; `--environment.size 84` is the published one, and
+The protocol is IMPALA's, but for frames of 42x42 instead of 84x84, so that it
+suits a laptop; `--environment.size 84` is the published one, and
 `--network.torso impala_cnn` its deep network.
 
 Target: a return that rises clearly above -21, which doing nothing gets, on a laptop's
-cores; at least 18 with a GPU. Measured: RESULTS.md.
+cores; at least 18 with a GPU. Neither is reached yet: RESULTS.md.
 
     python -m experiments.pong_impala
     python -m experiments.pong_impala --environment.name breakout

@@ -7,7 +7,7 @@ of half the length make it start on a laptop; `--environment.size 84`,
 `--network.core.size 512`, `--agent.burn-in 40 --agent.trace 80` and 256 actors are the
 published one.
 
-Target: at least 18, with a GPU. Measured: RESULTS.md, as far as a laptop's cores got.
+Target: at least 18, with a GPU. Not run yet: RESULTS.md.
 
     python -m experiments.pong_r2d2
     python -m experiments.pong_r2d2 --runtime.num-actors 8 --environment.size 84

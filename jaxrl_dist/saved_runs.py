@@ -99,10 +99,15 @@ def evaluate(
     check_in_range(0, MAX_SEED, seed=seed)
     environment = restored.named.experiment.environment
     if isinstance(environment, HostConfig):
+        acting = _first_seed(restored)
         play_on_host = make_host_player(
-            restored.plan.setting, environment, num_episodes=episodes, greedy=greedy
+            restored.plan.setting,
+            environment,
+            acting,
+            num_episodes=episodes,
+            greedy=greedy,
         )
-        return play_on_host(_first_seed(restored), seed, 0)[None]
+        return play_on_host(acting, seed, 0)[None]
     play = make_evaluate(
         restored.plan.setting,
         num_devices=restored.plan.num_devices,

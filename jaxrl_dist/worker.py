@@ -82,7 +82,7 @@ def act(part: Part, address: str, index: int, beat: Callable[..., None]) -> None
     setting, environment = part.plan.setting, experiment.environment
     if isinstance(environment, HostConfig):
         collect = on_host.make_host_collect(
-            setting, wiring.flow, share, key, environment
+            setting, wiring.flow, share, key, wiring.acting_like, config=environment
         )
     else:
         collect = make_collect(setting, wiring.flow, share, key, wiring.acting_like)
@@ -146,7 +146,10 @@ def make_player(
             acting_like=part.wiring.acting_like,
         )
     play = on_host.make_host_player(
-        part.plan.setting, experiment.environment, num_episodes=number
+        part.plan.setting,
+        experiment.environment,
+        part.wiring.acting_like,
+        num_episodes=number,
     )
     return lambda acting, index: play(acting, experiment.seed, index, beat)
 

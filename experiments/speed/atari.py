@@ -168,7 +168,9 @@ class Actor:
         self.games, self.sending_seconds, self.rows = Timed(parts.games), 0.0, None
         games: Any = self.games
         self._acting = jax.device_put(Acting(params, ()))
-        self._collect = make_host_collect(setting, parts.flow, parts.share, key, games)
+        self._collect = make_host_collect(
+            setting, parts.flow, parts.share, key, self._acting, config=games
+        )
         self._state, self._sequence = self._collect.begin(), 0
         self._steps = setting.rollout_steps * parts.share.size
         self._sender: actor.Sender | None = None

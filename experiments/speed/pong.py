@@ -142,8 +142,11 @@ def train(arguments: argparse.Namespace) -> None:
             say(returns, seconds, acted, metrics)
     host.close()
     say(returns, seconds, acted, metrics)
-    play = make_host_player(built.setting, games, num_episodes=arguments.episodes)
-    final = play((agent.acting_params(state), ()), arguments.seed, 0)
+    params: Any = (agent.acting_params(state), ())
+    play = make_host_player(
+        built.setting, games, params, num_episodes=arguments.episodes
+    )
+    final = play(params, arguments.seed, 0)
     print(
         f"{returns.num_steps:,} steps in {seconds:.0f} s; greedy: mean return "
         f"{final.mean():.2f} ± {final.std():.2f} over {len(final)} games, "

@@ -104,6 +104,24 @@ def stand_in(spec: EnvironmentSpec) -> BatchedEnvironment:
     )
 
 
+def idle(spec: EnvironmentSpec, num_envs: int) -> HostEnvironment:
+    """An environment on the host that answers zeros: what meets it is compiled.
+
+    Args:
+        spec: of the environment whose place it takes.
+        num_envs: B.
+    """
+    observation = jax.tree.map(
+        lambda array: np.zeros((num_envs, *array.shape), array.dtype),
+        spec.observation,
+        is_leaf=lambda array: isinstance(array, ArraySpec),
+    )
+    row = first_rows(observation, num_envs)
+    return HostEnvironment(
+        spec, num_envs, lambda seed: row, lambda actions: row, lambda: None
+    )
+
+
 def import_extra(module: str, extra: str) -> ModuleType:
     """Imports a module that only some users have.
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_dist.environments.build import HostConfig
+from jaxrl_dist.environments.host import HostEnvironment, idle
 from jaxrl_dist.evaluation import evaluate_on_host
 from jaxrl_dist.rollout_on_host import compile_acting, rollout_on_host, start_on_host
 from jaxrl_dist.training.collecting import (
@@ -46,7 +48,13 @@ def seeing(setting: Setting) -> Agent:
 
 
 def make_host_collect(
-    setting: Setting, flow: Flow, share: Share, key: jax.Array, config: HostConfig
+    setting: Setting,
+    flow: Flow,
+    share: Share,
+    key: jax.Array,
+    acting_like: Acting,
+    *,
+    config: HostConfig,
 ) -> Collect:
     """Compiles the rollouts of environments on the host, and makes these.
 
@@ -55,6 +63,7 @@ def make_host_collect(
         flow: how experience gets to the learner.
         share: which environments are this actor's.
         key: random key of the environments and of what the policy draws; used up.
+        acting_like: shapes of what acting takes.
         config: of the environments.
 
     Raises:
@@ -67,12 +76,17 @@ def make_host_collect(
     place = jax.jit(lambda params: placed(params, share.first, share.total))
     after = jax.jit(lambda *arguments: after_rollout(setting, flow, *arguments))
 
-    def begin() -> CollectorState:
-        first = jax.jit(lambda key: first_state(setting, flow, share, key, ranked))(key)
-        seed = int(jax.random.bits(key)) >> 2  # environments count on from it
-        return first._replace(rollout=start_on_host(functions, environment, seed))
+    start = jax.jit(lambda key: first_state(setting, flow, share, key, ranked))
 
-    def run(acting: Acting, state: CollectorState) -> tuple[CollectorState, Collected]:
+    def begin(environment: HostEnvironment = environment) -> CollectorState:
+        seed = int(jax.random.bits(key)) >> 2  # environments count on from it
+        return start(key)._replace(rollout=start_on_host(functions, environment, seed))
+
+    def run(
+        acting: Acting,
+        state: CollectorState,
+        environment: HostEnvironment = environment,
+    ) -> tuple[CollectorState, Collected]:
         acting = jax.device_put(acting)
         now, rows = rollout_on_host(
             functions,
@@ -86,17 +100,25 @@ def make_host_collect(
         state, collected = after(acting, state._replace(rollout=()), looked_at)
         return state._replace(rollout=now), collected._replace(rows=rows)
 
+    instead = idle(environment.spec, share.size)
+    jax.block_until_ready(run(_zeros(acting_like), begin(instead), instead))
     return Collect(begin, run)
 
 
 def make_host_player(
-    setting: Setting, config: HostConfig, *, num_episodes: int, greedy: bool = True
+    setting: Setting,
+    config: HostConfig,
+    acting_like: tuple[Params, ArrayTree],
+    *,
+    num_episodes: int,
+    greedy: bool = True,
 ) -> Callable[..., np.ndarray]:
     """Compiles whole episodes with given parameters, and makes their environments.
 
     Args:
         setting: the run.
         config: of the environments; as many as it says play side by side, or fewer.
+        acting_like: shapes of (params, statistics), or these themselves.
         num_episodes: from 1, spread evenly over the environments.
         greedy: take the most likely action instead of a sample.
 
@@ -109,6 +131,10 @@ def make_host_player(
     """
     environment = config.build(min(config.num_envs, num_episodes))
     acting = compile_acting(seeing(setting))
+    instead = idle(environment.spec, environment.num_envs)
+    evaluate_on_host(
+        acting, instead, _zeros(acting_like), seed=0, greedy=greedy, max_steps=1
+    )
 
     def play(
         params: tuple[Params, ArrayTree],
@@ -128,6 +154,11 @@ def make_host_player(
         return np.asarray(episodes.returns).ravel()[:num_episodes]
 
     return play
+
+
+def _zeros(like: ArrayTree) -> ArrayTree:
+    """Arrays on the device, as they are given once acting begins."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
 
 
 def seed_of(*numbers: int) -> int:

@@ -49,7 +49,7 @@ def collect(experiment: Experiment, num_rollouts: int = 3):
     params = setting.agent.acting_params(setting.agent.init(key))
     acting = Acting(params, setting.normaliser.init(1))
     begin, run = make_host_collect(
-        setting, built.flow, SHARE, key, experiment.environment
+        setting, built.flow, SHARE, key, acting, config=experiment.environment
     )
     state, collected = begin(), []
     for _ in range(num_rollouts):
@@ -97,7 +97,7 @@ def test_as_many_episodes_are_played_as_were_asked_for_whatever_divides():
     built = plan(RUNS["impala"])
     agent = built.setting.agent
     acting = agent.init(jax.random.key(0)).params, built.setting.normaliser.init(1)
-    play = make_host_player(built.setting, CARTPOLE, num_episodes=6)
+    play = make_host_player(built.setting, CARTPOLE, acting, num_episodes=6)
     beats = []
     returns = play(acting, 0, 0, lambda: beats.append(1))
     assert returns.shape == (6,) and (returns > 0).all() and (returns <= LIMIT).all()
