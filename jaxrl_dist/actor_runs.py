@@ -2,21 +2,30 @@
 
 import dataclasses
 import json
+import sys
 import time
 from pathlib import Path
 
 import jax
 
 from jaxrl_dist.experiment import Experiment, Plan, plan
+from jaxrl_dist.processes.ports import free_port
 from jaxrl_dist.replay import reverb
+from jaxrl_dist.replay.reverb import environment
 from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
 from jaxrl_dist.training import actor_learner
 from jaxrl_dist.training.actors_config import ActorsConfig
-from jaxrl_dist.training.interruption import interruptible, saved_and_interrupted
+from jaxrl_dist.training.interruption import (
+    Interrupted,
+    interruptible,
+    saved_and_interrupted,
+)
+from jaxrl_dist.training.kept_process import Event
+from jaxrl_dist.training.launchers import LocalLauncher
 from jaxrl_dist.training.wiring import Wiring, wire
 
-TABLES = "tables.json"  # in the run's folder
+TABLES, LOGS = "tables.json", "logs"  # in the run's folder
 NOT_REPRODUCIBLE = (
     "actors and learner run side by side: another run of this seed will differ "
     "(--runtime.lock-step makes one that can be repeated)"
@@ -92,9 +101,11 @@ def _place(
         folder=folder.path,
         config=folder.config,
         tables=folder.path / TABLES,
-        port=runtime.port or actor_learner.free_port(),
+        port=runtime.port or free_port(),
         num_actors=runtime.num_actors,
         began=began,
+        checkpoint_seconds=runtime.server_checkpoint_seconds,
+        heartbeat_seconds=runtime.heartbeat_seconds,
     )
 
 
@@ -105,21 +116,41 @@ def _run(
     assert isinstance(runtime, ActorsConfig) and built.flow is not None
     if built.flow.kind != "rounds":
         print(NOT_REPRODUCIBLE, flush=True)
-    processes = actor_learner.specs(place, runtime.server_checkpoint_seconds)
+    install_server()
+    launcher = LocalLauncher(folder.path / LOGS)
     with interruptible() as wish:
-        actor_learner.run(processes, wish)
+        actor_learner.run(place, launcher, wish, tell)
     if wish:
-        checkpoints = checkpoints_of(folder, named.experiment)
-        raise saved_and_interrupted(
-            folder.path,
-            checkpoints.latest() or 0,
-            named.experiment.budget.total_steps,
-            wish.signal or 0,
-        )
+        step = checkpoints_of(folder, named.experiment).latest()
+        if step is None:
+            message = "interrupted before there was anything to save"
+            raise Interrupted(message, wish.signal or 0)
+        steps = named.experiment.budget.total_steps
+        raise saved_and_interrupted(folder.path, step, steps, wish.signal or 0)
     summary = _read_summary(folder)
     if summary is None:
         raise actor_learner.ProcessFailedError("the learner left no summary", 1)
     return dataclasses.replace(summary, wall_seconds=time.time() - place.began)
+
+
+def install_server() -> None:
+    """Makes the Reverb server's environment where that has not been done yet.
+
+    Raises:
+        ProcessFailedError: it cannot be made.
+    """
+    try:
+        if not environment.is_installed():
+            environment.prepare()
+    except reverb.ServerError as error:
+        refused = actor_learner.REFUSED
+        raise actor_learner.ProcessFailedError(str(error), refused) from None
+
+
+def tell(event: Event) -> None:
+    """Says on standard error what the user should know of a process."""
+    if event.kind != "started":
+        print(event.message, file=sys.stderr, flush=True)
 
 
 def _read_summary(folder: RunFolder) -> Summary | None:

@@ -57,8 +57,10 @@ from jaxrl_dist.types import Agent
 MAX_SEED = 2**31 - 1
 RuntimeConfig = OnDeviceConfig | ActorsConfig
 ActorCriticAgent = PPOConfig | A2CConfig | IMPALAConfig
-ReplayedValueAgent = DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig
-ValueAgent = ReplayedValueAgent | R2D2Config | PQNConfig
+ReplayedValueAgent = (
+    DQNConfig | C51Config | QRDQNConfig | IQNConfig | RainbowConfig | R2D2Config
+)
+ValueAgent = ReplayedValueAgent | PQNConfig
 PolicyAndCriticsAgent = SACConfig | TD3Config | DiscreteSACConfig
 AgentConfig = ActorCriticAgent | ValueAgent | PolicyAndCriticsAgent
 NetworkConfig = ActorCriticConfig | QNetworkConfig | PolicyAndCriticsConfig
@@ -398,25 +400,3 @@ def compile_plan(
         seconds = time.perf_counter() - started
         other.result()
     return Compiled(functions, seconds, begin)
-
-
-def with_actors(experiment: Experiment) -> Experiment:
-    """The same run with actor processes and a learner, by default settings."""
-    before = experiment.runtime
-    if isinstance(before, ActorsConfig):
-        return experiment
-    steps = before.rollout_steps
-    if experiment.replay is not None:
-        # An actor that looks for parameters, and sends, after each step is slow.
-        steps = max(steps, ActorsConfig.rollout_steps)
-    runtime = ActorsConfig(rollout_steps=steps)
-    return dataclasses.replace(experiment, runtime=runtime)
-
-
-def on_device(experiment: Experiment) -> Experiment:
-    """The same run all on the device, by default settings."""
-    before = experiment.runtime
-    if isinstance(before, OnDeviceConfig):
-        return experiment
-    runtime = OnDeviceConfig(rollout_steps=before.rollout_steps)
-    return dataclasses.replace(experiment, runtime=runtime)

@@ -2,7 +2,8 @@
 
 import argparse
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -15,11 +16,16 @@ from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.saved_runs import checkpoints_of
-from jaxrl_dist.training import experience, feeds, handshake
+from jaxrl_dist.training import experience, feeds, handshake, supervision_record
 from jaxrl_dist.training.evaluator import Examiner
 from jaxrl_dist.training.experience import EXPERIENCE
-from jaxrl_dist.training.host_loop import Counters, Schedule
-from jaxrl_dist.training.interruption import interruptible, saved_and_interrupted
+from jaxrl_dist.training.heartbeat import START_SECONDS, beat
+from jaxrl_dist.training.host_loop import Counters, Outcome, Schedule
+from jaxrl_dist.training.interruption import (
+    Interruption,
+    interruptible,
+    saved_and_interrupted,
+)
 from jaxrl_dist.training.journal import Journal
 from jaxrl_dist.training.learner import Connections, Learner, Plan
 from jaxrl_dist.training.learning import Batch, Learning, make_learning, state_like
@@ -36,12 +42,11 @@ class Begun(NamedTuple):
     seconds: float  # tracing and compiling
 
 
-def run(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Learns until the budget is used up, or the process is asked to end.
 
     Args:
         arguments: of the process: the run's folder, the server's address.
-        beat: says that this process lives.
 
     Raises:
         Interrupted: by SIGINT or SIGTERM, after saving.
@@ -49,42 +54,83 @@ def run(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
         ValueError: settings or checkpoints do not fit.
         ReverbError: the server does not answer, or refuses.
     """
-    began = time.time() if arguments.began is None else arguments.began
     folder = RunFolder.open(arguments.run)
     part = build(folder.config)
     devices.use_all_cores(part.runtime.num_devices)
     use_compilation_cache()
-    begun = begin(part, folder)
+    began = time.time() if arguments.began is None else arguments.began
+    learn(part, folder, arguments.server, interruptible(), began=began)
+
+
+def learn(
+    part: Part,
+    folder: RunFolder,
+    address: str,
+    interrupting: AbstractContextManager[Interruption],
+    *,
+    began: float,
+) -> Outcome:
+    """Learns, and leaves the results in the run's folder.
+
+    Args:
+        part: what this process knows of its run.
+        folder: of the run.
+        address: of the Reverb server.
+        interrupting: entered once there is something to save, for the wish to stop.
+        began: `time.time()` when the user's process started.
+
+    Raises:
+        Interrupted: after saving.
+    """
+    with ThreadPoolExecutor(1) as threads:
+        # The others look for what is said here, while this compiles.
+        connecting = threads.submit(connect_and_greet, address, part)
+        beat(START_SECONDS)
+        begun = begin(part, folder)
+        client = connecting.result()
     session = runs.Session(part.named, part.plan, folder, begun.counters, began)
-    client = connect(arguments.server, part, beat, learner=True)
-    journal_logger = runs.make_logger(session)
-    plan = make_plan(part)
-    with interruptible() as wish:
+    logger = runs.make_logger(session)
+    with interrupting as wish:
         try:
-            connections = open_connections(client, part, begun.counters, beat)
+            connections = open_connections(client, part, begun.counters)
             learner = Learner(
-                plan,
+                make_plan(part, folder),
                 begun.learning,
                 connections,
-                journal=Journal(journal_logger),
+                journal=Journal(logger),
                 checkpoints=checkpoints_of(folder, part.named.experiment),
             )
             outcome = learner.run(begun.state, begun.counters, wish)
-            connections.publisher.close()
         finally:
-            journal_logger.close()
-    runs.leave_results(session, begun.seconds, outcome)
+            logger.close()
+        close(connections)
+        runs.leave_results(session, begun.seconds, outcome)
     if outcome.interrupted:
+        steps = part.named.experiment.budget.total_steps
         raise saved_and_interrupted(
-            folder.path,
-            outcome.counters.env_steps,
-            part.named.experiment.budget.total_steps,
-            wish.signal or 0,
+            folder.path, outcome.counters.env_steps, steps, wish.signal or 0
         )
+    return outcome
 
 
-def make_plan(part: Part) -> Plan:
+def connect_and_greet(address: str, part: Part) -> reverb.Client:
+    """Connects, and says what is learnt here."""
+    client = connect(address, part, beat, learner=True)
+    handshake.offer(client, part.wiring.greeting, part.runtime.timeout_seconds)
+    return client
+
+
+def close(connections: Connections) -> None:
+    """Ends all threads of a learner."""
+    connections.publisher.close()
+    for each in (connections.feed, connections.telemetry, connections.examiner):
+        each.close()
+    connections.client.close()
+
+
+def make_plan(part: Part, folder: RunFolder) -> Plan:
     """Says the budget in updates of the learner."""
+    record = folder.path / supervision_record.NAME
     flow, schedule = part.wiring.flow, part.plan.schedule
     replay, beta = part.plan.setting.replay, (0.0, 0.0)
     if flow.kind == "replay" and replay is not None:
@@ -96,6 +142,7 @@ def make_plan(part: Part) -> Plan:
         schedule=schedule,
         beta=beta,
         metadata={"experiment": part.named.name},
+        restarts=lambda: sum(supervision_record.read_restarts(record).values()),
     )
 
 
@@ -136,10 +183,7 @@ def batch_like(part: Part) -> Batch:
 
 
 def open_connections(
-    client: reverb.Client,
-    part: Part,
-    counters: Counters,
-    beat: Callable[[], None],
+    client: reverb.Client, part: Part, counters: Counters
 ) -> Connections:
     """Connects a learner with all that it sends and receives."""
     wiring, runtime = part.wiring, part.runtime
@@ -148,18 +192,19 @@ def open_connections(
     def greet() -> None:
         handshake.offer(client, wiring.greeting, seconds)
 
-    greet()
     source = make_source(client, part, counters)
     priorities = None
     replay = part.named.experiment.replay
     if wiring.flow.kind == "replay" and replay is not None and replay.prioritized:
         priorities = client.priority_updater(EXPERIENCE, timeout_seconds=seconds)
+    # In lock-step, actors wait for each publication.
+    pause = 0.0 if wiring.flow.kind == "rounds" else runtime.fetch_seconds
     results = Collector(client, experience.EVALUATIONS, wiring.results)
     return Connections(
         client=client,
         feed=feeds.Feed(source.make),
         source=source,
-        publisher=Publisher(client, wiring.published, seconds),
+        publisher=Publisher(client, wiring.published, seconds, pause),
         telemetry=Collector(client, experience.TELEMETRY, COLUMNS),
         examiner=Examiner(client, wiring.requests, results.take),
         priorities=priorities,

@@ -101,7 +101,9 @@ def resume(
 
     Args:
         folder: of the run.
-        experiment: as `read` gives it; the budget may be a larger one.
+        experiment: as `read` gives it; the budget may be a larger one. What anneals
+            over a run (step sizes, epsilons, the exponent of importance weights) then
+            goes on as in a run of that budget, from where such a run would stand.
         began: `time.time()` when the process started; None for now.
 
     Returns:
@@ -209,7 +211,8 @@ def make_logger(session: Session) -> Many:
     """Everything that listens to a run."""
     experiment, folder = session.named.experiment, session.folder
     step = session.counters.env_steps // experiment.num_seeds
-    resumed = step if session.counters.updates else None
+    # A learner that is started again before its first checkpoint begins anew.
+    resumed = step if session.counters.updates or folder.metrics.exists() else None
     title = f"{session.named.name} → {folder.path}"
     return Many(
         Terminal(title, experiment.budget.total_steps, step),

@@ -6,9 +6,10 @@ starting it again would not help.
 """
 
 import argparse
+import contextlib
 import errno
+import functools
 import logging
-import os
 import signal
 import sys
 import threading
@@ -26,13 +27,15 @@ from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.training import actor, evaluator, on_host
 from jaxrl_dist.training.collecting import Acting, Share, make_collect, start_key
+from jaxrl_dist.training.heartbeat import START_SECONDS, beat
 from jaxrl_dist.training.host_loop import NotFiniteError
 from jaxrl_dist.training.interruption import Interrupted
 from jaxrl_dist.training.parameters import Fetcher
 from jaxrl_dist.training.telemetry import Reporter
 
 REFUSED, FAILED, NOT_FINITE, SIGNALLED = 2, 1, 3, 128
-PARENT_SECONDS = 0.5  # between looks at whether the parent lives
+LOOK_SECONDS, ANSWER_SECONDS = 0.5, 2.0  # between questions to the server, for one
+SERVER_STOP_SECONDS = 60.0  # for its last checkpoint
 REFUSALS = (
     ValueError,
     FileNotFoundError,
@@ -50,19 +53,39 @@ def use_one_cpu_device() -> None:
     use_compilation_cache()
 
 
-def run_actor(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+def run_actor(arguments: argparse.Namespace) -> None:
     """Acts, until it is ended."""
     use_one_cpu_device()
     part = build(arguments.config, num_devices=1)
+    act(part, arguments.server, arguments.index, beat)
+
+
+def act(part: Part, address: str, index: int, beat: Callable[..., None]) -> None:
+    """Acts for ever.
+
+    Args:
+        part: what this process knows of its run.
+        address: of the Reverb server.
+        index: number of the actor.
+        beat: called while it lives; by raising something it ends this.
+    """
     experiment, wiring, runtime = part.named.experiment, part.wiring, part.runtime
-    client = connect(arguments.server, part, beat)
+    client = connect(address, part, functools.partial(beat, START_SECONDS))
     size = experiment.environment.num_envs // runtime.num_actors
-    share = Share(arguments.index * size, size, experiment.environment.num_envs)
+    share = Share(index * size, size, experiment.environment.num_envs)
     incarnation = int(time.time()) & 0x7FFFFFFF
-    key = start_key(experiment.seed, runtime.num_actors, arguments.index)
+    key = start_key(experiment.seed, runtime.num_actors, index)
     if wiring.flow.kind != "rounds":
         # One that takes the place of another must not live its life again.
         key = jax.random.fold_in(key, incarnation)
+    beat(START_SECONDS)
+    setting, environment = part.plan.setting, experiment.environment
+    if isinstance(environment, HostConfig):
+        collect = on_host.make_host_collect(
+            setting, wiring.flow, share, key, environment
+        )
+    else:
+        collect = make_collect(setting, wiring.flow, share, key, wiring.acting_like)
     links = actor.Links(
         client=client,
         fetcher=Fetcher(
@@ -71,17 +94,14 @@ def run_actor(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
         reporter=Reporter(client),
         beat=beat,
     )
-    setting, environment = part.plan.setting, experiment.environment
-    if isinstance(environment, HostConfig):
-        collect = on_host.make_host_collect(
-            setting, wiring.flow, share, key, environment
-        )
-    else:
-        collect = make_collect(setting, wiring.flow, share, key, wiring.acting_like)
     sender = actor.Sender(links, wiring.flow, runtime, wiring.row, share)
-    actor.Actor(arguments.index, incarnation, links, collect, sender).run(
-        runtime, lock_step=wiring.flow.kind == "rounds", stopped=lambda: False
-    )
+    try:
+        actor.Actor(index, incarnation, links, collect, sender).run(
+            runtime, lock_step=wiring.flow.kind == "rounds"
+        )
+    finally:
+        links.fetcher.close()
+        client.close()
 
 
 def seconds_between(part: Part) -> float:
@@ -90,22 +110,30 @@ def seconds_between(part: Part) -> float:
     return min(0.001, seconds) if part.wiring.flow.kind == "rounds" else seconds
 
 
-def run_evaluator(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+def run_evaluator(arguments: argparse.Namespace) -> None:
     """Plays whole episodes for the learner, until it is ended."""
     use_one_cpu_device()
-    part = build(arguments.config, num_devices=1)
-    client = connect(arguments.server, part, beat)
-    evaluator.run(
-        client,
-        make_player(part, beat),
-        requests=part.wiring.requests,
-        results=part.wiring.results,
-        beat=beat,
-    )
+    evaluate(build(arguments.config, num_devices=1), arguments.server, beat)
+
+
+def evaluate(part: Part, address: str, beat: Callable[..., None]) -> None:
+    """Evaluates for ever; the arguments are those of `act`."""
+    client = connect(address, part, functools.partial(beat, START_SECONDS))
+    beat(START_SECONDS)
+    try:
+        evaluator.run(
+            client,
+            make_player(part, beat),
+            requests=part.wiring.requests,
+            results=part.wiring.results,
+            beat=beat,
+        )
+    finally:
+        client.close()
 
 
 def make_player(
-    part: Part, beat: Callable[[], None]
+    part: Part, beat: Callable[..., None]
 ) -> Callable[[Acting, int], np.ndarray]:
     """What plays whole episodes, on the device or on the host."""
     experiment = part.named.experiment
@@ -123,29 +151,40 @@ def make_player(
     return lambda acting, index: play(acting, experiment.seed, index, beat)
 
 
-def run_learner(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
+def run_learner(arguments: argparse.Namespace) -> None:
     """Learns until the budget is used up."""
     from jaxrl_dist import learner_process  # heavier than what actors need
 
-    learner_process.run(arguments, beat)
+    learner_process.run(arguments)
 
 
-def run_server(arguments: argparse.Namespace, beat: Callable[[], None]) -> None:
-    """Serves the tables of a run until it is asked to end, and saves them."""
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+def run_server(arguments: argparse.Namespace) -> None:
+    """Serves the tables of a run until it is asked to end, and saves them.
+
+    The server is a process of its own; this one lives as long as that one answers.
+    """
     config = reverb.ServerConfig(
         port=int(arguments.server.rpartition(":")[2]),
         checkpoint_dir=arguments.run / "server",
         checkpoint_every_seconds=arguments.checkpoint_seconds,
         keep_checkpoints=1,
+        stop_timeout_seconds=SERVER_STOP_SECONDS,
+        # The one before still saves its tables if only this process was killed.
+        port_timeout_seconds=SERVER_STOP_SECONDS,
     )
     tables = reverb.load_tables(arguments.tables)
-    with reverb.Server(tables, config, _log) as server:
-        while not ended.is_set():
-            beat()
-            if (status := server.wait(0.2)) is not None:
+    with (
+        reverb.Server(tables, config, _log) as server,
+        reverb.Client(server.address) as client,
+    ):
+        ended = threading.Event()  # as long as nothing is served, a signal ends it
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        while not ended.wait(LOOK_SECONDS):
+            with contextlib.suppress(reverb.DeadlineError, reverb.UnavailableError):
+                client.server_info(ANSWER_SECONDS)
+                beat()
+            if (status := server.wait(0.0)) is not None:
                 raise reverb.ServerError(f"the Reverb server ended with {status}")
 
 
@@ -174,20 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--began", type=float, default=None, help="time.time()")
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    end_with_parent()
-    return one_line(lambda: ROLES[parsed.role](parsed, lambda: None))
-
-
-def end_with_parent() -> None:
-    """Ends this process when the one that started it is no more."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_SECONDS)
-        os._exit(FAILED)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return one_line(lambda: ROLES[parsed.role](parsed))
 
 
 def one_line(action: Callable[[], Any]) -> int:

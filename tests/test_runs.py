@@ -22,8 +22,10 @@ from jaxrl_dist.agents.a2c import A2CConfig
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.agents.r2d2 import R2D2Config
 from jaxrl_dist.agents.rainbow import RainbowConfig
 from jaxrl_dist.agents.sac import SACConfig
+from jaxrl_dist.agents.value import ValueConfig
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.loggers.json_lines import read_rows
 from jaxrl_dist.networks.recurrent import CoreConfig
@@ -63,6 +65,11 @@ REPLAYED = {
     "dqn": small(DQNConfig(), replay=PRIORITIZED, num_seeds=2),
     "rainbow": small(RainbowConfig(), replay=PRIORITIZED, dueling=True, noisy=True),
     "sac": small(SACConfig(), environment="Pendulum-v1", replay=PRIORITIZED),
+    "r2d2": small(
+        R2D2Config(ValueConfig(n_step=2, double=True), burn_in=2, trace=4),
+        replay=dataclasses.replace(PRIORITIZED, warmup_steps=48),
+        core=CoreConfig("lstm", 4),
+    ),
 }
 for name, experiment in REPLAYED.items():
     CASES[f"{name} with replay on 1 device"] = experiment
@@ -74,6 +81,7 @@ SLOW = {  # each compiles for long, and shows little that the others do not
     "recurrent ppo on 1 device",
     "rainbow with replay on 2 devices",
     "sac with replay on 1 device",
+    "r2d2 with replay on 1 device",
 }
 
 

@@ -113,6 +113,8 @@ class R2D2Config:
         if self.huber_delta is not None:
             check_above(0, huber_delta=self.huber_delta)
         check_in_range(0, 1, priority_eta=self.priority_eta)
+        if self.head not in ("q", "qr", "iqn"):
+            raise ValueError(f"head must be q, qr or iqn, got {self.head!r}")
         lasting = self.learner.exploration.random_action_steps
         if lasting != 1:
             raise ValueError(
@@ -124,6 +126,11 @@ class R2D2Config:
     def gamma(self) -> float:
         """Discount per environment step."""
         return self.learner.gamma
+
+    @property
+    def sequence_period(self) -> int:
+        """Rows from the beginning of a sequence to that of the next."""
+        return max(1, self.trace // 2)
 
     def build(
         self, network: MakeQNetwork, total_updates: int, axis_name: str | None = None
@@ -156,7 +163,7 @@ class R2D2Config:
             draw=make_draw(draw_network),
             act=make_act(self, head, axis_name),
             sequence_length=self.burn_in + self.trace + self.learner.n_step,
-            sequence_period=max(1, self.trace // 2),
+            sequence_period=self.sequence_period,
             first_row_only=False,
             initial_priorities=make_initial_priorities(self, learn),
             placed=placed,

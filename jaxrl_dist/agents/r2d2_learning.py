@@ -7,7 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_dist import losses
-from jaxrl_dist.agents.base import average_over, mask_weights, transitions
+from jaxrl_dist.agents.base import (
+    Transitions,
+    average_over,
+    mask_weights,
+    transitions,
+)
 from jaxrl_dist.agents.exploration import Acting
 from jaxrl_dist.agents.flat import Flat
 from jaxrl_dist.agents.r2d2_heads import Head
@@ -89,20 +94,8 @@ def make_learn(config: Settings, head: Head) -> Callable[..., Learned]:
         picker = action_values(picker[1:, ..., head.picking], epsilon)
         steps = transitions(seen, learner.gamma)  # trace + n - 1 of them
 
-        def targets_of(next_q_values: jax.Array) -> jax.Array:
-            return losses.rescaled_n_step_targets(
-                rewards=steps.rewards,
-                discounts=steps.discounts,
-                next_q_values=next_q_values,
-                next_q_selector=picker,
-                ends=steps.ends,
-                n=learner.n_step,
-                epsilon=epsilon,
-            )
-
-        # The scale is monotonic: quantiles become quantiles, each by itself.
-        each = jax.vmap(targets_of, in_axes=-1, out_axes=-1)
-        targets = each(target[1:, ..., head.learned])[:trace]
+        next_outputs = target[1:, ..., head.learned]
+        targets = targets_of(config, steps, next_outputs, picker)[:trace]
         taken = steps.actions[:trace, :, None, None]
         predictions = jnp.take_along_axis(online[:trace], taken, axis=2)[:, :, 0]
         predictions = predictions[..., head.learned]
@@ -115,6 +108,33 @@ def make_learn(config: Settings, head: Head) -> Callable[..., Learned]:
         )
 
     return learn
+
+
+def targets_of(
+    config: Settings, steps: Transitions, next_outputs: jax.Array, picker: jax.Array
+) -> jax.Array:
+    """What the outputs of the actions taken should move towards, [T, B, M].
+
+    Args:
+        config: how many steps count.
+        steps: [T, B].
+        next_outputs: [T, B, A, M] of the target network, on the compressed scale, which
+            is monotonic: quantiles become quantiles, each by itself.
+        picker: [T, B, A] whose greatest picks the next action.
+    """
+
+    def of_one(next_q_values: jax.Array) -> jax.Array:
+        return losses.rescaled_n_step_targets(
+            rewards=steps.rewards,
+            discounts=steps.discounts,
+            next_q_values=next_q_values,
+            next_q_selector=picker,
+            ends=steps.ends,
+            n=config.learner.n_step,
+            epsilon=config.rescaling_epsilon,
+        )
+
+    return jax.vmap(of_one, in_axes=-1, out_axes=-1)(next_outputs)
 
 
 def rows_of(rows: Trajectory, start: int, end: int | None) -> Trajectory:

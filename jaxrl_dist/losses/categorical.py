@@ -1,7 +1,5 @@
 """Distributional values as probabilities of fixed returns, the atoms."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +12,8 @@ from jaxrl_dist.checks import (
     check_shape,
     is_known,
 )
-from jaxrl_dist.losses.blocks import fold_columns
 from jaxrl_dist.losses.precision import widen
+from jaxrl_dist.losses.projection import at_once, by_columns, shares, with_rank
 from jaxrl_dist.losses.selection import select
 
 
@@ -55,18 +53,10 @@ def categorical_projection(
     dtype, (atoms, probabilities, target_atoms) = widen(
         atoms, probabilities, target_atoms
     )
-    share = _shares(target_atoms, rank=probabilities.ndim)
-
-    def add_atom(masses: jax.Array, column: tuple[jax.Array, jax.Array]) -> jax.Array:
-        place, mass = column
-        return masses + mass[..., None] * share(place[..., None])
-
-    places = jnp.broadcast_to(
-        _with_rank(atoms, probabilities.ndim), probabilities.shape
-    )
-    columns = (jnp.moveaxis(places, -1, 0), jnp.moveaxis(probabilities, -1, 0))
-    nothing = jnp.zeros((*batch_shape, target_atoms.shape[-1]), probabilities.dtype)
-    return fold_columns(add_atom, nothing, columns).astype(dtype)
+    places = jnp.broadcast_to(with_rank(atoms, probabilities.ndim), probabilities.shape)
+    on_cpu = jax.default_backend() == "cpu"
+    project = by_columns if on_cpu else at_once
+    return project(places, probabilities, target_atoms).astype(dtype)
 
 
 def two_hot(*, values: jax.Array, atoms: jax.Array) -> jax.Array:
@@ -98,7 +88,7 @@ def two_hot(*, values: jax.Array, atoms: jax.Array) -> jax.Array:
     check_floating(values=values)
     _check_support((), atoms=atoms)
     dtype, (values, atoms) = widen(values, atoms)
-    return _shares(atoms, rank=values.ndim + 1)(values[..., None]).astype(dtype)
+    return shares(atoms, rank=values.ndim + 1)(values[..., None]).astype(dtype)
 
 
 def categorical_mean(*, probabilities: jax.Array, atoms: jax.Array) -> jax.Array:
@@ -125,7 +115,7 @@ def categorical_mean(*, probabilities: jax.Array, atoms: jax.Array) -> jax.Array
     *batch_shape, num_atoms = jnp.shape(probabilities)
     _check_atoms(tuple(batch_shape), num_atoms, atoms=atoms)
     dtype, (probabilities, atoms) = widen(probabilities, atoms)
-    atoms = _with_rank(atoms, probabilities.ndim)
+    atoms = with_rank(atoms, probabilities.ndim)
     return jnp.sum(probabilities * atoms, axis=-1).astype(dtype)
 
 
@@ -173,7 +163,7 @@ def categorical_td_loss(
     _check_atoms((), num_atoms, atoms=atoms)
     dtype, (logits, *rest) = widen(logits, rewards, discounts, next_logits, atoms)
     rewards, discounts, next_logits, atoms = jax.lax.stop_gradient(rest)
-    support = _with_rank(atoms, logits.ndim)
+    support = with_rank(atoms, logits.ndim)
     target = categorical_projection(
         atoms=rewards[..., None] + discounts[..., None] * support,
         probabilities=jax.nn.softmax(next_logits),
@@ -244,33 +234,6 @@ def categorical_loss(
         next_logits=select(jnp.asarray(next_logits), picked, axis=-2),
         atoms=atoms,
     )
-
-
-def _shares(target_atoms: jax.Array, *, rank: int) -> Callable[[jax.Array], jax.Array]:
-    """How mass at a place, [..., 1], is shared out to the targets, [..., M]."""
-    # A descending support is an ascending one, seen in a mirror.
-    direction = jnp.sign(target_atoms[..., -1:] - target_atoms[..., :1])
-    targets = target_atoms * direction
-    per_gap = 1.0 / jnp.diff(targets)
-    # Outside the outermost targets there is nothing left after clipping.
-    nothing = jnp.zeros_like(per_gap[..., :1])
-    above = _with_rank(jnp.concatenate([per_gap, nothing], axis=-1), rank)
-    below = _with_rank(jnp.concatenate([nothing, per_gap], axis=-1), rank)
-    direction, targets = _with_rank(direction, rank), _with_rank(targets, rank)
-
-    def share(place: jax.Array) -> jax.Array:
-        inside = jnp.clip(place * direction, targets[..., :1], targets[..., -1:])
-        distances = inside - targets
-        return jnp.maximum(
-            0.0, 1.0 - jnp.maximum(distances * above, -distances * below)
-        )
-
-    return share
-
-
-def _with_rank(array: jax.Array, rank: int) -> jax.Array:
-    """Adds leading axes of length 1."""
-    return array.reshape((1,) * (rank - array.ndim) + array.shape)
 
 
 def _check_atoms(

@@ -51,13 +51,16 @@ def sac_critic_targets(
         Haarnoja et al. 2018, Soft actor-critic algorithms and applications, equation
         5, arXiv:1812.05905.
     """
-    check_floating(rewards=rewards, next_log_probs=next_log_probs)
-    check_same_shape(rewards=rewards, next_log_probs=next_log_probs)
+    steps = {
+        "rewards": rewards,
+        "discounts": discounts,
+        "next_log_probs": next_log_probs,
+    }
+    check_floating(**steps, next_q_values=next_q_values)
+    check_same_shape(**steps)
+    _check_critics(jnp.shape(rewards), next_q_values=next_q_values)
     check_shape((), temperature=temperature)
     check_at_least(0, temperature=temperature)
-    check_floating(discounts=discounts, next_q_values=next_q_values)
-    check_same_shape(rewards=rewards, discounts=discounts)
-    _check_critics(jnp.shape(rewards), next_q_values=next_q_values)
     dtype, arrays = widen(rewards, discounts, next_q_values, next_log_probs)
     (rewards, discounts, next_q_values, next_log_probs), temperature = (
         jax.lax.stop_gradient((arrays, temperature))

@@ -21,7 +21,8 @@ def categorical_log_probs(*, logits: jax.Array, actions: jax.Array) -> jax.Array
 
     Raises:
         ValueError: shapes do not agree, the logits are not floating, the actions are
-            not integers, or are out of range where their values are known.
+            not integers, or are out of range where their values are known. Inside
+            compiled code an action of A or above reads nan.
 
     Source:
         Bishop 2006, Pattern recognition and machine learning, equation 4.104.

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from jaxrl_dist.checks import (
     check_above,
     check_floating,
-    check_same_shape,
     check_shape,
     check_steps,
 )
 from jaxrl_dist.losses.precision import widen
+from jaxrl_dist.losses.reductions import counted
 
 
 def mpo_weights(*, q_values: jax.Array, temperature: float | jax.Array) -> jax.Array:
@@ -206,11 +206,8 @@ def _better_half(
     _check_temperature(temperature)
     if mask is None:
         mask = jnp.ones(jnp.shape(advantages), bool)
-    elif jnp.result_type(mask) != jnp.bool_:
-        check_floating(mask=mask)
-    check_same_shape(advantages=advantages, mask=mask)
+    counts = counted(mask, advantages=advantages)
     dtype, (advantages,) = widen(advantages)
-    counts = jnp.asarray(mask) != 0
     ranked = jnp.sort(jnp.where(counts, advantages, -jnp.inf).ravel(), descending=True)
     # With no element at all, the index is -1, and nothing counts.
     least = ranked[(jnp.sum(counts) + 1) // 2 - 1]

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from jaxrl_dist.checks import (
     check_floating,
     check_in_range,
-    check_same_shape,
     check_shape,
     check_steps,
 )
 from jaxrl_dist.losses.precision import widen
+from jaxrl_dist.losses.reductions import counted
 
 
 def sequence_priorities(
@@ -50,10 +50,7 @@ def sequence_priorities(
     sizes = jnp.abs(jax.lax.stop_gradient(errors))
     number = len(sizes)
     if mask is not None:
-        check_same_shape(errors=errors, mask=mask)
-        if jnp.result_type(mask) != jnp.bool_:
-            check_floating(mask=mask)
-        counts = jnp.asarray(mask) != 0
+        counts = counted(mask, errors=errors)
         sizes = jnp.where(counts, sizes, 0.0)
         number = jnp.maximum(1, jnp.sum(counts, axis=0))
     means = jnp.sum(sizes, axis=0) / number

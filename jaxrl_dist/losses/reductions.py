@@ -40,10 +40,7 @@ def masked_mean(
         arXiv:1511.05952, for the weights.
     """
     check_floating(losses=losses)
-    check_same_shape(losses=losses, mask=mask)
-    if jnp.result_type(mask) != jnp.bool_:
-        check_floating(mask=mask)
-    counts = jnp.asarray(mask) != 0
+    counts = counted(mask, losses=losses)
     dtype, (losses,) = widen(losses)
     total = jnp.where(counts, losses, 0.0)
     if weights is not None:
@@ -51,3 +48,22 @@ def masked_mean(
         check_same_shape(losses=losses, weights=weights)
         total = total * jnp.where(counts, jax.lax.stop_gradient(weights), 0.0)
     return (jnp.sum(total) / jnp.maximum(1, jnp.sum(counts))).astype(dtype)
+
+
+def counted(mask: jax.Array, **arrays: jax.Array) -> jax.Array:
+    """Which elements count.
+
+    Args:
+        mask: [...] bool, or floating 0 and 1.
+        **arrays: of the same shape, under the names the caller knows them by.
+
+    Returns:
+        [...] bool.
+
+    Raises:
+        ValueError: the shapes differ, or the mask is neither of bool nor floating.
+    """
+    check_same_shape(**arrays, mask=mask)
+    if jnp.result_type(mask) != jnp.bool_:
+        check_floating(mask=mask)
+    return jnp.asarray(mask) != 0

@@ -1,6 +1,6 @@
 """Runs a command that ends with the process that started it, however that one went.
 
-    python -I -S guard.py GRACE_SECONDS COMMAND [ARGUMENT ...]
+    python -I -S guard.py STARTER GRACE_SECONDS COMMAND [ARGUMENT ...]
 
 The command takes this process over: its id and its exit status are its own. Before, a
 watcher is forked off, which nothing in the command can block. Once whoever started it
@@ -12,6 +12,7 @@ Start it in a session of its own, with a pipe as standard input that nobody writ
 and whose other end only the starter holds. The command reads /dev/null instead.
 """
 
+import itertools
 import os
 import select
 import signal
@@ -25,7 +26,7 @@ OPEN_MAX = os.sysconf("SC_OPEN_MAX")
 
 
 def guarded(command: list[str], *, interpreter: str, grace_seconds: float) -> list[str]:
-    """The command line that runs a command under guard.
+    """The command line that runs a command under guard, started by this process.
 
     Args:
         command: to run; its first word is a path.
@@ -33,7 +34,7 @@ def guarded(command: list[str], *, interpreter: str, grace_seconds: float) -> li
         grace_seconds: from SIGTERM to SIGKILL once the starter has ended, from 0.
     """
     guard = [interpreter, "-I", "-S", "-B", str(SCRIPT)]
-    return [*guard, str(grace_seconds), *command]
+    return [*guard, str(os.getpid()), str(grace_seconds), *command]
 
 
 def end_of(process: int) -> list[int]:
@@ -67,17 +68,25 @@ def watch(command: int, starter: list[int], grace_seconds: float) -> None:
     os.killpg(command, signal.SIGKILL)  # with this process
 
 
-def main(grace: str, *command: str) -> None:
+def let_go(kept: list[int]) -> None:
+    """Frees a forked process of all that its command has but some descriptors."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for low, high in itertools.pairwise([*kept, OPEN_MAX]):
+        if low + 1 < high:  # else `closerange` would close them all
+            os.closerange(low + 1, high)  # such as the ends of others' pipes
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        os.dup2(nothing, stream)
+
+
+def main(starter_id: str, grace: str, *command: str) -> None:
     """Forks the watcher off and becomes the command."""
-    process, starter = os.getpid(), [0, *end_of(os.getppid())]
+    process, starter = os.getpid(), [0, *end_of(int(starter_id))]
+    if os.getppid() != int(starter_id):
+        sys.exit("whoever started this has ended")
     if os.fork() == 0:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        for before, kept in zip([0, *starter], [*starter, OPEN_MAX], strict=True):
-            os.closerange(before + 1, kept)  # such as the ends of others' pipes
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (1, 2):
-            os.dup2(nothing, stream)
+        let_go(starter)
         watch(process, starter, float(grace))
     for descriptor in starter[1:]:
         os.close(descriptor)

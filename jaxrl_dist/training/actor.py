@@ -1,5 +1,6 @@
 """An actor: it acts with the newest parameters it has, and sends what it sees."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,8 +20,10 @@ from jaxrl_dist.training.collecting import (
 from jaxrl_dist.training.columns import Columns
 from jaxrl_dist.training.experience import EXPERIENCE, OLD, Row
 from jaxrl_dist.training.flow import Flow
+from jaxrl_dist.training.heartbeat import START_SECONDS
 from jaxrl_dist.training.parameters import Fetched, Fetcher
 from jaxrl_dist.training.telemetry import ActorReport, Reporter
+from jaxrl_dist.types import ArrayTree
 
 REPORT_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 0.005  # between looks at whether there is room
@@ -33,7 +36,7 @@ class Links(NamedTuple):
     client: reverb.Client
     fetcher: Fetcher
     reporter: Reporter
-    beat: Callable[[], None]  # says that this process lives
+    beat: Callable[..., None]  # says that this process lives
 
 
 class Sender:
@@ -100,6 +103,7 @@ class Sender:
             ReverbError: the server refused earlier items.
         """
         rows = jax.tree.map(np.asarray, collected.rows)
+        rows = rows._replace(memory=kept_memory(rows.memory, self._flow.period))
         shape = rows.is_first.shape
         packed = self._row.pack(
             Row(
@@ -147,6 +151,20 @@ class Sender:
         self._writer.create_items(table, num_rows, priorities)
 
 
+def kept_memory(memory: ArrayTree, period: int) -> ArrayTree:
+    """Memory [T, B, ...] of the rows with which a sequence begins; 0 in the others.
+
+    Nobody reads it there, and zeros are compressed to almost nothing.
+    """
+
+    def keep(x: np.ndarray) -> np.ndarray:
+        kept = np.zeros_like(x)
+        kept[::period] = x[::period]
+        return kept
+
+    return jax.tree.map(keep, memory)
+
+
 class Clock:
     """Seconds by what they were spent on."""
 
@@ -162,7 +180,7 @@ class Clock:
 
 
 class Actor:
-    """Acts until it is told to stop.
+    """Acts and sends what it sees.
 
     Attributes:
         index: its number, from 0.
@@ -187,24 +205,23 @@ class Actor:
         self._reported = time.monotonic()
         self._fetched = 0
 
-    def run(self, config: ActorsConfig, lock_step: bool, stopped: Callable) -> None:
-        """Acts and sends.
+    def run(self, config: ActorsConfig, *, lock_step: bool) -> None:
+        """Acts and sends, for ever.
 
         Args:
             config: of the run.
             lock_step: wait for new parameters after each rollout.
-            stopped: () to whether to end.
 
         Raises:
             TimeoutError: no parameters came in time.
             ReverbError: the server refuses what is sent.
         """
         links = self._links
-        parameters = links.fetcher.wait(None, config.timeout_seconds, links.beat)
+        starting = functools.partial(links.beat, START_SECONDS)
+        parameters = links.fetcher.wait(None, config.timeout_seconds, starting)
         state = self._collect.begin()
         sequence = self.incarnation << INCARNATION_BITS
-        while not stopped():
-            links.beat()
+        while True:
             self._sender.wait_for_room()
             self._clock.note("waiting")
             if not lock_step:
@@ -214,11 +231,11 @@ class Actor:
             self._clock.note("sending")
             sequence += 1
             self._report(collected)
+            links.beat()
             if lock_step:
                 serial, seconds = parameters.serial, config.timeout_seconds
                 parameters = links.fetcher.wait(serial, seconds, links.beat)
                 self._clock.note("idle")
-        self._sender.close()
 
     def _act(self, parameters: Fetched, state: Any) -> tuple[Any, Collected]:
         acting: Acting = parameters.arrays

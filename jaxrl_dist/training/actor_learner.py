@@ -1,32 +1,21 @@
-"""The processes of a run with actors, on this machine."""
+"""The processes of a run with actors, and how they are kept running."""
 
-import logging
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
+from jaxrl_dist.processes.ports import check_port_is_free
+from jaxrl_dist.training import supervision_record
 from jaxrl_dist.training.interruption import Interruption
+from jaxrl_dist.training.kept_process import Event
+from jaxrl_dist.training.launchers import Launcher, ProcessSpec
+from jaxrl_dist.training.supervisor import Supervisor
 
-LOG = logging.getLogger(__name__)
 WORKER = ("-m", "jaxrl_dist.worker")
-POLL_SECONDS = 0.05
-LASTING = (2, 3)  # exit status after which another start would not help
-FIRST_PAUSE_SECONDS = 0.5  # before a process is started again; doubled each time
+REFUSED, NOT_FINITE = 2, 3  # exit status after which another start would not help
 STOP_SECONDS = 60.0  # for a last checkpoint
-
-
-class ProcessSpec(NamedTuple):
-    """A process to be kept running."""
-
-    name: str
-    arguments: tuple[str, ...]  # after the interpreter
-    log: Path  # where its standard error goes, and its output unless that is shown
-    restarts: int  # how often it may be started again
-    shown: bool = False  # its output is the user's
+SERVER_STOP_SECONDS = 70.0  # longer than the server itself takes at most
+ACTOR_RESTARTS = 200  # an environment that fails now and then is no end of a run
 
 
 class Place(NamedTuple):
@@ -38,6 +27,8 @@ class Place(NamedTuple):
     port: int
     num_actors: int
     began: float  # time.time() when the user's process started
+    checkpoint_seconds: float  # between two of the server
+    heartbeat_seconds: float  # a process that is silent for longer hangs
 
 
 class ProcessFailedError(RuntimeError):
@@ -52,165 +43,94 @@ class ProcessFailedError(RuntimeError):
         self.status = status
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::", 0))
-        return probe.getsockname()[1]
-
-
 def check_port(port: int) -> None:
     """Checks that nobody listens on a port.
 
     Raises:
         ValueError: somebody does.
     """
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("::", port))
-        except OSError as error:
-            raise ValueError(
-                f"runtime.port {port} cannot be used: {error.strerror}; name another, "
-                "or none to have a free one chosen"
-            ) from None
+    try:
+        check_port_is_free(port)
+    except OSError as error:
+        raise ValueError(
+            f"runtime.port {port} cannot be used: {error.strerror}; name another, or "
+            "none to have a free one chosen"
+        ) from None
 
 
-def specs(place: Place, server_checkpoint_seconds: float) -> list[ProcessSpec]:
+def specs(place: Place) -> list[ProcessSpec]:
     """The processes of a run: server, learner, evaluator, actors."""
-    logs = place.folder / "logs"
     address = f"localhost:{place.port}"
-    common = ("--config", str(place.config), "--server", address)
 
     def worker(role: str, *more: str) -> tuple[str, ...]:
+        common = ("--config", str(place.config), "--server", address)
         return (*WORKER, role, *common, *more)
 
-    learner = ("--run", str(place.folder), "--began", str(place.began))
-    server = (
-        *("--tables", str(place.tables), "--run", str(place.folder)),
-        *("--checkpoint-seconds", str(server_checkpoint_seconds)),
+    run = ("--run", str(place.folder))
+    seconds = ("--checkpoint-seconds", str(place.checkpoint_seconds))
+    server = ProcessSpec(
+        "server",
+        worker("server", *run, *seconds, "--tables", str(place.tables)),
+        ends_last=True,
+        start_timeout_seconds=None,  # it may have to be installed
+        heartbeat_timeout_seconds=place.heartbeat_seconds,
+        stop_timeout_seconds=SERVER_STOP_SECONDS,
     )
-    return [
-        ProcessSpec("server", worker("server", *server), logs / "server.log", 10),
+    learner = ProcessSpec(
+        "learner",
+        worker("learner", *run, "--began", str(place.began)),
+        shows_output=True,
+        finishes_run=True,
+        lasting_statuses=(REFUSED, NOT_FINITE),
+        heartbeat_timeout_seconds=place.heartbeat_seconds,
+        stop_timeout_seconds=STOP_SECONDS,
+    )
+    actors = [
         ProcessSpec(
-            "learner", worker("learner", *learner), logs / "learner.log", 10, True
-        ),
-        ProcessSpec("evaluator", worker("evaluator"), logs / "evaluator.log", 10),
-        *(
-            ProcessSpec(
-                f"actor-{index}",
-                worker("actor", "--index", str(index)),
-                logs / f"actor-{index}.log",
-                1_000,
-            )
-            for index in range(place.num_actors)
-        ),
+            f"actor-{index}",
+            worker("actor", "--index", str(index)),
+            max_restarts=ACTOR_RESTARTS,
+            heartbeat_timeout_seconds=place.heartbeat_seconds,
+            stop_timeout_seconds=1.0,  # it has nothing to save
+        )
+        for index in range(place.num_actors)
     ]
+    evaluator = ProcessSpec(
+        "evaluator",
+        worker("evaluator"),
+        is_essential=False,
+        heartbeat_timeout_seconds=10 * place.heartbeat_seconds,
+        stop_timeout_seconds=1.0,
+    )
+    return [server, learner, *actors, evaluator]
 
 
-class _Kept:
-    """One process, and how often it was started."""
-
-    def __init__(self, spec: ProcessSpec) -> None:
-        self.spec = spec
-        self.starts = 0
-        self.due = 0.0  # time.monotonic() of the next start
-        self.process: subprocess.Popen | None = None
-        self._log: IO[str] | None = None
-
-    def start(self) -> None:
-        self.spec.log.parent.mkdir(parents=True, exist_ok=True)
-        self.starts += 1
-        with self.spec.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *self.spec.arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=None if self.spec.shown else log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches this process, which ends them
-            )
-
-    def last_line(self) -> str:
-        """What the process said last."""
-        lines = self.spec.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("error: ") if lines else "it said nothing"
-
-
-def run(processes: Sequence[ProcessSpec], wish: Interruption) -> int:
-    """Keeps processes running until the learner is done, and ends all.
+def run(
+    place: Place,
+    launcher: Launcher,
+    wish: Interruption,
+    on_event: Callable[[Event], None],
+) -> None:
+    """Runs the processes until the learner is done, or the user wishes to stop.
 
     Args:
-        processes: of `specs`.
-        wish: of the user to stop; the learner is then asked to save and end.
-
-    Returns:
-        The learner's exit status: 0, or how it was interrupted.
+        place: what they must be told.
+        launcher: starts them.
+        wish: of the user; the learner then saves and ends first.
+        on_event: is told what happens to them.
 
     Raises:
-        ProcessFailedError: one has ended for good.
+        ProcessFailedError: one cannot be kept running. Nothing runs any more.
     """
-    kept = [_Kept(spec) for spec in processes]
-    (learner,) = (each for each in kept if each.spec.name == "learner")
-    try:
-        for each in kept:
-            each.start()
-        while True:
-            time.sleep(POLL_SECONDS)
-            if wish:
-                return _stop(learner)
-            for each in kept:
-                status = _look_at(each)
-                if status == 0 and each is learner:
-                    return 0
-    finally:
-        _end([each for each in kept if each is not learner], learner)
+    processes = specs(place)
+    path = place.folder / supervision_record.NAME
+    record = supervision_record.Record(path, [each.name for each in processes])
 
+    def note(event: Event) -> None:
+        record.note(event)
+        on_event(event)
 
-def _look_at(each: _Kept) -> int | None:
-    """Starts a process again if it has ended; its exit status, or None."""
-    if each.process is None:
-        if time.monotonic() >= each.due:
-            each.start()
-        return None
-    status = each.process.poll()
-    if status is None or (status == 0 and each.spec.name == "learner"):
-        return status
-    if status in LASTING or each.starts > each.spec.restarts:
-        raise ProcessFailedError(
-            f"{each.spec.name}: {each.last_line()}", status if status > 0 else 1
-        )
-    pause = min(10.0, FIRST_PAUSE_SECONDS * 2 ** min(10, each.starts - 1))
-    LOG.warning(
-        "%s ended with %s and is started again in %.1f s: %s",
-        each.spec.name,
-        status,
-        pause,
-        each.last_line(),
-    )
-    each.process, each.due = None, time.monotonic() + pause
-    return status
-
-
-def _stop(learner: _Kept) -> int:
-    """Has the learner save and end; its exit status."""
-    if learner.process is None:
-        return 1
-    learner.process.terminate()
-    try:
-        return learner.process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        return 1
-
-
-def _end(others: Sequence[_Kept], learner: _Kept) -> None:
-    """Ends all that still run: politely, then at once."""
-    alive = [x.process for x in (*others, learner) if x.process is not None]
-    for process in alive:
-        process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
-    for process in alive:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    outcome = Supervisor(processes, launcher, note).run(wish)
+    if outcome.ended == "failed":
+        status = outcome.cause.status if outcome.cause is not None else None
+        raise ProcessFailedError(str(outcome), max(1, status or 1))

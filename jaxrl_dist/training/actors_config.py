@@ -40,6 +40,9 @@ class ActorsConfig:
             0; one more is written when the run ends or is interrupted.
         timeout_seconds: how long a process waits for another one before it gives up,
             above 0.
+        heartbeat_seconds: without a sign of life, after which a process that was at
+            work is killed and another takes its place, above 0; the evaluator, which
+            gives none while it plays, has ten times as long.
 
     Raises:
         ValueError: a setting is out of its range, or two do not go together.
@@ -61,7 +64,8 @@ class ActorsConfig:
     max_waiting_rollouts: int = 2
     port: int | None = None
     server_checkpoint_seconds: float = 300.0
-    timeout_seconds: float = 120.0
+    timeout_seconds: float = 300.0
+    heartbeat_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         check_at_least(
@@ -80,6 +84,7 @@ class ActorsConfig:
             fetch_seconds=self.fetch_seconds,
             server_checkpoint_seconds=self.server_checkpoint_seconds,
             timeout_seconds=self.timeout_seconds,
+            heartbeat_seconds=self.heartbeat_seconds,
         )
         if self.batch_trajectories is not None:
             check_at_least(1, batch_trajectories=self.batch_trajectories)

@@ -78,7 +78,7 @@ def make_flow(
 def _replay_flow(
     config: ActorsConfig, agent: Agent, replay: ReplayConfig, num_envs: int
 ) -> Flow:
-    period = getattr(agent, "sequence_period", 1)
+    period = agent.sequence_period
     if config.rollout_steps % period:
         raise ValueError(
             f"rollout_steps is {config.rollout_steps}, and a sequence begins every "

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def compare(
     with client.sampler(HANDSHAKE, config) as sampler:
         while True:
             try:
-                columns = sampler.next(0.5).trajectory
+                columns: Any = sampler.next(0.5).trajectory
                 break
             except reverb.DeadlineError:
                 meanwhile()
@@ -72,7 +73,7 @@ def compare(
                         f"the learner said nothing at {client.address} within "
                         f"{timeout:g} s: does it run?"
                     ) from None
-    theirs = json.loads(columns["bytes"].tobytes())  # pyright: ignore[reportAttributeAccessIssue] - a dict, by its signature
+    theirs = json.loads(columns["bytes"].tobytes())
     for name in [*mine, *theirs]:
         if mine.get(name) != theirs.get(name):
             raise HandshakeError(

@@ -10,6 +10,7 @@ import os
 import time
 
 VARIABLE = "JAXRL_DIST_HEARTBEAT"  # "descriptor:inode" of the pipe
+START_SECONDS = 600.0  # that connecting and compiling may take, each
 BEAT_SECONDS = 0.1  # beats closer to each other than this are not sent
 
 
@@ -20,8 +21,8 @@ def beat(within_seconds: float | None = None) -> None:
 
     Args:
         within_seconds: the next beat comes within this time, whatever was agreed on:
-            before something that takes long, such as compiling. None for what was
-            agreed on.
+            while starting, and before something that takes long, such as compiling.
+            None for what was agreed on: this process is at work.
     """
     _sender().beat(within_seconds)
 

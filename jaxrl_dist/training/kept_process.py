@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from jaxrl_dist.training.launchers import Launcher, Process, ProcessSpec
 
 LAST_LINES = 20  # of a log, that are kept of a death
+LONGEST_LINE = 200  # characters of one that the user is shown
 
 
 class Death(NamedTuple):
@@ -22,8 +23,17 @@ class Death(NamedTuple):
 
     def __str__(self) -> str:
         said = next((x for x in reversed(self.last_lines) if x.strip()), "")
-        said = f": {said.strip().removeprefix('error: ')}" if said else ""
-        return f"{self.name} {self.reason}{said}"
+        said = said.strip().removeprefix("error: ")
+        if len(said) > LONGEST_LINE:
+            said = f"{said[:LONGEST_LINE]} ..."
+        if not said or self.was_killed:
+            return f"{self.name} {self.reason}"
+        return f"{self.name} {self.reason}: {said}"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether somebody else ended it: its log says nothing about that."""
+        return self.status in (-signal.SIGKILL, -signal.SIGTERM)
 
 
 class Event(NamedTuple):
@@ -33,6 +43,7 @@ class Event(NamedTuple):
     name: str
     restarts: int  # of this process, so far
     message: str  # for the user, one line
+    death: Death | None  # if this is one
 
 
 class KeptProcess:
@@ -41,7 +52,8 @@ class KeptProcess:
     Attributes:
         spec: what it is.
         restarts: how often it was started again.
-        lost: the first of the deaths after which it is not started any more.
+        lost: why it is not started any more: the first of too many deaths, or the one
+            after which another start would not help.
     """
 
     def __init__(
@@ -57,12 +69,13 @@ class KeptProcess:
         self._on_event = on_event
         self._process: Process | None = None
         self._deaths: collections.deque[tuple[float, Death]] = collections.deque()
-        self._early_deaths = 0  # in a row, before a heartbeat
+        self._early_deaths = 0  # in a row, before it was at work
         self._has_begun = False
         self._start_at = float("-inf")
         self._started = float("inf")
         self._beat_due = float("inf")
         self._has_beaten = False
+        self._is_at_work = False
 
     def is_running(self) -> bool:
         """Whether it lives now."""
@@ -101,7 +114,7 @@ class KeptProcess:
 
     def _start(self, now: float) -> None:
         self.restarts += self._has_begun
-        self._has_begun, self._has_beaten = True, False
+        self._has_begun, self._has_beaten, self._is_at_work = True, False, False
         seconds = self.spec.start_timeout_seconds
         if self.spec.heartbeat_timeout_seconds is None or seconds is None:
             seconds = float("inf")
@@ -121,6 +134,7 @@ class KeptProcess:
         if beat is None or usual is None:
             return
         self._has_beaten = True
+        self._is_at_work = self._is_at_work or not beat
         self._beat_due = now + (float(beat) if beat else usual)
 
     def _silence(self) -> str:
@@ -142,33 +156,46 @@ class KeptProcess:
         if process is not None:
             lines, where = process.last_lines(LAST_LINES), process.where
         death = Death(self.spec.name, status, reason, tuple(lines), where)
+        # Whoever is killed while it starts might have begun.
+        lived = self._is_at_work or (kind == "died" and death.was_killed)
+        lived = lived or now - self._started > self.spec.max_backoff_seconds
+        self._early_deaths = 0 if lived else self._early_deaths + 1
         self._deaths.append((now, death))
         while self._deaths[0][0] < now - self.spec.restart_window_seconds:
             self._deaths.popleft()
         if status in self.spec.lasting_statuses:
             self.lost = death
-        elif len(self._deaths) > self.spec.max_restarts:
-            self.lost = self._first_of(self._deaths)
+        elif self._has_died_too_often():
+            self.lost = self._first_of_deaths()
         if self.lost is not None:
-            self._tell("given up", f"{death}; it is not started again")
+            self._tell("given up", f"{death}; it is not started again", death)
             return
-        lived = self._has_beaten or now - self._started > self.spec.max_backoff_seconds
-        self._early_deaths = 0 if lived else self._early_deaths + 1
         longer = 2.0 ** min(30, max(0, self._early_deaths - 1))
         pause = min(self.spec.backoff_seconds * longer, self.spec.max_backoff_seconds)
         self._start_at = now + pause
-        self._tell(kind, f"{death}; it is started again in {pause:g} s")
+        self._tell(kind, f"{death}; it is started again in {pause:g} s", death)
 
-    def _first_of(self, deaths: collections.deque[tuple[float, Death]]) -> Death:
-        first = deaths[0][1]
-        if len(deaths) == 1:
+    def _has_died_too_often(self) -> bool:
+        return (
+            len(self._deaths) > self.spec.max_restarts
+            or self._early_deaths > self.spec.max_early_restarts
+        )
+
+    def _first_of_deaths(self) -> Death:
+        first = self._deaths[0][1]
+        if len(self._deaths) == 1:
             return first
         seconds = self.spec.restart_window_seconds
-        times = f"ended {len(deaths)} times within {seconds:g} s, first it"
+        times = f"ended {len(self._deaths)} times within {seconds:g} s, first it"
         return first._replace(reason=f"{times} {first.reason}")
 
-    def _tell(self, kind: Literal["started", "died", "hung", "given up"], message: str):
-        self._on_event(Event(kind, self.spec.name, self.restarts, message))
+    def _tell(
+        self,
+        kind: Literal["started", "died", "hung", "given up"],
+        message: str,
+        death: Death | None = None,
+    ) -> None:
+        self._on_event(Event(kind, self.spec.name, self.restarts, message, death))
 
 
 def how_it_exited(status: int) -> str:

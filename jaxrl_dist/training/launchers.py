@@ -39,8 +39,12 @@ class ProcessSpec:
         lasting_statuses: exit statuses after which another start would not help.
         max_restarts: within `restart_window_seconds`, from 0.
         restart_window_seconds: above 0.
+        max_early_restarts: in a row, after deaths before it was at work, from 0: what
+            cannot even begin is not tried for long. It is at work from its first usual
+            heartbeat on, or, if it sends none, after `max_backoff_seconds`. Being
+            killed by somebody else does not count.
         backoff_seconds: before it is started again, from 0; doubled for each time in a
-            row that it has ended before its first heartbeat.
+            row that it has ended before it was at work.
         max_backoff_seconds: the doubling ends here.
         start_timeout_seconds: from a start to its first heartbeat, above 0; None if it
             may take for ever.
@@ -62,6 +66,7 @@ class ProcessSpec:
     lasting_statuses: tuple[int, ...] = (2,)
     max_restarts: int = 10
     restart_window_seconds: float = 600.0
+    max_early_restarts: int = 5
     backoff_seconds: float = 0.5
     max_backoff_seconds: float = 30.0
     start_timeout_seconds: float | None = 600.0
@@ -72,7 +77,12 @@ class ProcessSpec:
         if not self.name or "/" in self.name:
             raise ValueError(f"name must be that of a file, got {self.name!r}")
         # Not with jaxrl_dist.checks: that one imports JAX.
-        for setting in ("max_restarts", "backoff_seconds", "stop_timeout_seconds"):
+        for setting in (
+            "max_restarts",
+            "max_early_restarts",
+            "backoff_seconds",
+            "stop_timeout_seconds",
+        ):
             if not (value := getattr(self, setting)) >= 0:
                 raise ValueError(f"{setting} must be at least 0, got {value}")
         for setting in (
@@ -106,7 +116,7 @@ class Process(Protocol):
         ...
 
     def kill(self) -> None:
-        """Ends it and all that it has started, at once; waits for that."""
+        """Ends it and all that it has started, at once; waits for its own end."""
         ...
 
     def last_lines(self, number: int) -> tuple[str, ...]:

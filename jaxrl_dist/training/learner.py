@@ -1,5 +1,7 @@
 """The learner: it takes what actors send, learns, publishes, reports and saves."""
 
+import errno
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -26,12 +28,18 @@ from jaxrl_dist.training.host_loop import (
 from jaxrl_dist.training.interruption import Interruption
 from jaxrl_dist.training.journal import Journal
 from jaxrl_dist.training.learning import Learning, of_first
-from jaxrl_dist.training.measuring import Actors, Lag, table_metrics
+from jaxrl_dist.training.measuring import (
+    Actors,
+    Lag,
+    table_metrics,
+    telling_first,
+)
 from jaxrl_dist.training.on_device import TrainState
 from jaxrl_dist.training.parameters import Publisher
 from jaxrl_dist.training.telemetry import Collector
 from jaxrl_dist.types import ArrayTree
 
+FULL_DISK_BYTES = 1 << 20  # free, below which it is full
 REPORT_SECONDS = 1.0  # reports are not more frequent
 SLOW_REPORT_SECONDS = 10.0  # and not rarer
 
@@ -58,6 +66,7 @@ class Plan(NamedTuple):
     schedule: Schedule  # in updates: calls of `Learning.learn`
     beta: tuple[float, float]  # of importance weights, at the run's beginning and end
     metadata: dict[str, Any]  # stored with every checkpoint
+    restarts: Callable[[], int] = int  # of all processes, so far; 0 by default
 
 
 class Learner:
@@ -116,7 +125,7 @@ class Learner:
         self._publish(state, counters)
         begun = False
         while counters.updates < schedule.total and not wish:
-            fed = self._next(wish)
+            fed = self._next(counters, wish)
             if fed is None:
                 break
             if not begun:  # waiting for the first actor is no training
@@ -139,13 +148,11 @@ class Learner:
                 self._evaluate(state, counters)
             self._look_after()
         interrupted = counters.updates < schedule.total
-        if interrupted:
-            self._save(state, counters, None)
-        self._finish()
+        self._finish(state, counters, interrupted)
         returns = None if interrupted else self._returns
         return Outcome(state, counters, returns, interrupted)
 
-    def _next(self, wish: Interruption) -> Fed | None:
+    def _next(self, counters: Counters, wish: Interruption) -> Fed | None:
         """Waits for the next batch; None if the user wishes to stop meanwhile."""
 
         def meanwhile() -> bool:
@@ -155,7 +162,7 @@ class Learner:
 
         if isinstance(self._to.source, ReplaySource):
             first, last = self._plan.beta
-            done = self._updates_reported / self._plan.schedule.total
+            done = counters.updates / self._plan.schedule.total
             self._to.source.beta = first + (last - first) * done
         return self._to.feed.next(meanwhile, self._plan.config.timeout_seconds)
 
@@ -208,8 +215,9 @@ class Learner:
         updates = counters.updates - self._updates_reported
         metrics = {
             **self._actors.take(),
-            **{name: metrics[name] for name in _telling_first(metrics)},
+            **{name: metrics[name] for name in telling_first(metrics)},
             **self._lag.take(),
+            "processes/restarts": float(self._plan.restarts()),
             "learning/updates_per_second": updates / seconds,
             "learning/waiting_share": (waited - self._waited_reported) / seconds,
             **table_metrics(self._plan.flow, self._to.client.server_info()),
@@ -261,7 +269,7 @@ class Learner:
         """Has a checkpoint written while the run goes on."""
         for saving in [x for x in self._saving if x.done()]:
             self._saving.remove(saving)
-            saving.result()
+            self._check_written(saving)
         self._saving.append(
             self._checkpoints.save_in_background(
                 counters.env_steps,
@@ -271,19 +279,32 @@ class Learner:
             )
         )
 
-    def _finish(self) -> None:
+    def _check_written(self, saving: Future) -> None:
+        """Raises what went wrong, by the name of a full disk if there is one."""
+        try:
+            saving.result()
+        except Exception as error:  # whatever the writer made of it
+            folder = self._checkpoints.folder.parent
+            if shutil.disk_usage(folder).free >= FULL_DISK_BYTES:
+                raise
+            raise OSError(
+                errno.ENOSPC, "no checkpoint can be written: the disk is full", folder
+            ) from error
+
+    def _finish(self, state: TrainState, counters: Counters, interrupted: bool) -> None:
         """Waits for the evaluations that were asked for, and for the disk."""
+        if interrupted:
+            self._save(state, counters, None)
+        elif self._returns is None and not self._to.examiner.expected:
+            self._evaluate(state, counters)  # the learner before ended too soon for it
         deadline = time.monotonic() + self._plan.config.timeout_seconds
         while self._to.examiner.expected and time.monotonic() < deadline:
             self._look_after()
             time.sleep(0.02)
+        while wait(self._saving, timeout=0.5).not_done:
+            self._to.beat()
         for saving in self._saving:
-            saving.result()
+            self._check_written(saving)
         self._saving = []
+        self._to.beat()
         self._journal.release(everything=True)
-
-
-def _telling_first(metrics: dict[str, float]) -> list[str]:
-    known = [f"learner/{name}" for name in reporting.TELLING]
-    first = [name for name in known if name in metrics]
-    return first + [name for name in metrics if name not in first]

@@ -1,12 +1,13 @@
 """What a run of actors and a learner tells of itself."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxrl_dist.replay import reverb
+from jaxrl_dist.training import reporting
 from jaxrl_dist.training.experience import (
     EVALUATIONS,
     EXPERIENCE,
@@ -70,7 +71,6 @@ class Actors:
     def __init__(self) -> None:
         self.num_steps = 0  # environment steps since this learner began
         self._latest: dict[int, tuple[float, ActorReport]] = {}
-        self._incarnations: dict[int, set[int]] = {}
         self._unreported: list[ActorReport] = []
 
     def add(self, reports: Sequence[ActorReport]) -> None:
@@ -80,8 +80,6 @@ class Actors:
             actor = int(report.actor)
             self.num_steps += int(report.num_steps)
             self._latest[actor] = (now, report)
-            known = self._incarnations.setdefault(actor, set())
-            known.add(int(report.incarnation))
             self._unreported.append(report)
 
     def take(self) -> dict[str, Any]:
@@ -98,8 +96,6 @@ class Actors:
         for name in SHARES if seconds else ():
             spent = sum(float(getattr(r, f"{name}_seconds")) for r in reports)
             metrics[f"actors/{name}_share"] = spent / seconds
-        restarts = sum(len(known) - 1 for known in self._incarnations.values())
-        metrics["actors/restarts"] = float(restarts)
         return metrics | _episodes(reports)
 
 
@@ -132,3 +128,10 @@ def table_metrics(flow: Flow, info: reverb.ServerInfo) -> dict[str, float]:
             size = info.tables[name].current_size
             metrics[f"tables/{name}_size"] = float(size)
     return metrics
+
+
+def telling_first(metrics: Mapping[str, float]) -> list[str]:
+    """Names of the learner's metrics, those first that tell most."""
+    known = [f"learner/{name}" for name in reporting.TELLING]
+    first = [name for name in known if name in metrics]
+    return first + [name for name in metrics if name not in first]

@@ -47,7 +47,11 @@ class Publisher:
     """
 
     def __init__(
-        self, client: reverb.Client, columns: Columns, timeout_seconds: float
+        self,
+        client: reverb.Client,
+        columns: Columns,
+        timeout_seconds: float,
+        pause_seconds: float = 0.0,
     ) -> None:
         """Starts the thread.
 
@@ -55,7 +59,10 @@ class Publisher:
             client: to the server.
             columns: of `Published`.
             timeout_seconds: how long the server may take to confirm.
+            pause_seconds: after each publication: actors that do not look so often need
+                no more of them.
         """
+        self._pause = pause_seconds
         self.serial = time.time_ns()
         self._columns = columns
         self._client = client
@@ -115,6 +122,7 @@ class Publisher:
                         Published(job.version, job.serial, arrays),
                     )
                     writer.flush(self._timeout)
+                    time.sleep(self._pause)
         except Exception as error:  # told to the learner by its next call
             self._error = error
 

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
         "mountain_car_continuous_sac",
         "mountain_car_continuous_td3",
         "catch_ppo",
+        "memory_chain_r2d2",
         "memory_chain_ppo",
         "cartpole_no_velocity_ppo",
     ],

@@ -7,8 +7,10 @@ import pytest
 
 import experiments
 from jaxrl_dist.experiment import plan
+from jaxrl_dist.training.actors_config import ActorsConfig
 
-NO_RUNS = {"summarise", "rainbow_ablation"}  # modules that describe no run of their own
+# Modules that describe no run of their own.
+NO_RUNS = {"summarise", "rainbow_ablation", "r2d2_ablation"}
 MODULES = sorted(
     module.name
     for module in pkgutil.iter_modules(experiments.__path__)
@@ -20,7 +22,10 @@ MODULES = sorted(
 def test_settings_fit_together_and_fill_the_budget_but_for_one_update(name):
     described = importlib.import_module(f"experiments.{name}").experiment()
     built = plan(described)
-    steps = described.environment.num_envs * described.runtime.rollout_steps
+    number, runtime = described.environment.num_envs, described.runtime
+    if isinstance(runtime, ActorsConfig):
+        number = runtime.batch_trajectories or number
+    steps = number * runtime.rollout_steps
     left = described.budget.total_steps - built.schedule.total * steps
     assert 0 <= left < steps
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrl_dist import losses
+from jaxrl_dist.losses import projection
 
 
 def project_by_hand(atoms, probabilities, target_atoms):
@@ -161,3 +162,23 @@ def test_the_mean_may_have_atoms_for_each_element():
         atoms=np.array([[0.0, 2.0], [4.0, 8.0]]),
     )
     np.testing.assert_allclose(got, [1, 7])
+
+
+@pytest.mark.parametrize("own_targets", [False, True])
+def test_both_ways_of_projecting_agree_in_value_and_gradient(own_targets):
+    rng = np.random.default_rng(4)
+    places, mass = rng.normal(size=(2, 3, 5, 6)).astype(np.float32)
+    targets = np.sort(rng.normal(size=(3, 5, 4) if own_targets else 4), axis=-1)
+    targets, weights = np.float32(targets), rng.normal(size=(3, 5, 4))
+
+    def total(project, *arguments):
+        return (project(*arguments) * weights).sum()
+
+    for way in (projection.by_columns, projection.at_once):
+        assert way(places, mass, targets).shape == (3, 5, 4)
+    one, other = (
+        jax.value_and_grad(total, argnums=(1, 2))(way, places, mass, targets)
+        for way in (projection.by_columns, projection.at_once)
+    )
+    for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)

@@ -11,6 +11,7 @@ import tyro
 
 from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.networks.q_network import QNetwork
+from jaxrl_dist.networks.recurrent import CoreConfig
 from jaxrl_dist.types import ArraySpec, DiscreteSpec, EnvironmentSpec
 
 FLAT = ArraySpec((4,), np.float32)
@@ -71,6 +72,46 @@ def test_every_kind_of_observation_has_values(observation):
         is_leaf=lambda node: isinstance(node, ArraySpec),
     )
     assert net.apply(params, rows, ()).shape == (2, 3, 3, 1)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "min_gru"])
+def test_values_of_a_sequence_are_those_of_each_of_its_episodes_alone(kind):
+    config = QNetworkConfig(hidden=(8,), core=CoreConfig(kind, 5), noisy=True)
+    net = config.build(spec())(cosines=4, may_remember=True)
+    ends = (0, 3, 4, 9)  # three episodes, the second of one row
+    is_first = jnp.zeros((9, 2), bool).at[jnp.array(ends[1:-1])].set(True)
+
+    @jax.jit
+    def values() -> tuple:
+        keys = jax.random.split(jax.random.key(0), 5)
+        params, noise = net.init(keys[0]), net.noise(keys[1])
+        rows = jax.random.normal(keys[2], (9, 2, 4))
+        fractions = jax.random.uniform(keys[3], (9, 2, 5))
+        memory = jax.tree.map(
+            lambda x: jax.random.normal(keys[4], x.shape), net.initial_memory(2)
+        )
+
+        def read(memory: Any, start: int, end: int, is_first: jax.Array) -> tuple:
+            return net.unroll(
+                params,
+                memory,
+                rows[start:end],
+                is_first,
+                noise=noise,
+                fractions=fractions[start:end],
+            )
+
+        alone = []
+        for number, (start, end) in enumerate(itertools.pairwise(ends)):
+            begin = net.initial_memory(2) if number else memory
+            last, answer = read(begin, start, end, jnp.zeros((end - start, 2), bool))
+            alone.append(answer)
+        return read(memory, 0, 9, is_first), (last, jnp.concatenate(alone))
+
+    together, alone = values()
+    assert together[1].shape == (9, 2, 3, 5)
+    for got, wanted in zip(*map(jax.tree.leaves, (together, alone)), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_without_hidden_layers_values_are_linear_in_the_observation():

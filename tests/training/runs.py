@@ -38,8 +38,8 @@ def make_setting(
         gamma=config.gamma,
         axis_name=axis_name,
     )
-    network_config = NETWORKS[type(config)](hidden=hidden, **network_settings)
-    network = network_config.build(normaliser.spec)
+    settings = {"hidden": hidden, **network_settings}
+    network = NETWORKS[type(config)](**settings).build(normaliser.spec)
     agent = config.build(network, total_updates, axis_name)
     setting = None
     if replay is not None and agent.sequence_length is not None:

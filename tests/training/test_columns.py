@@ -1,6 +1,6 @@
 """Trees of arrays that travel as bytes come back as they were."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from jaxrl_dist.training.columns import columns_of
 class Pair(NamedTuple):
     """Two things."""
 
-    left: object
-    right: object
+    left: Any
+    right: Any
 
 
 def make_tree(*leading: int) -> Pair:

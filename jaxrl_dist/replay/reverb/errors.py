@@ -1,5 +1,7 @@
 """What can go wrong between a client and a Reverb server, by type."""
 
+from typing import NoReturn
+
 
 class ReverbError(Exception):
     """Any failure of a Reverb client or server."""
@@ -50,3 +52,15 @@ def defect_error(error: Exception) -> ReverbError:
     failure = ReverbError(f"{type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure
+
+
+def raise_again(error: ReverbError) -> NoReturn:
+    """Raises a copy of an error that is kept: tracebacks would grow with each caller.
+
+    Args:
+        error: which stays as it is.
+
+    Raises:
+        ReverbError: of the same type, with the same words and cause.
+    """
+    raise type(error)(str(error)) from error.__cause__

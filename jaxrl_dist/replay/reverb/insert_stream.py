@@ -19,6 +19,7 @@ from jaxrl_dist.replay.reverb.errors import (
     ReverbError,
     UnavailableError,
     defect_error,
+    raise_again,
 )
 from jaxrl_dist.replay.reverb.in_flight import (
     Chunk,
@@ -152,7 +153,7 @@ class InsertStream:
 
     def _check(self) -> None:
         if self._error is not None:
-            raise type(self._error)(str(self._error)) from self._error.__cause__
+            raise_again(self._error)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

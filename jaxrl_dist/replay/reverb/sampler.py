@@ -15,6 +15,7 @@ from jaxrl_dist.replay.reverb.errors import (
     DeadlineError,
     ReverbError,
     UnavailableError,
+    raise_again,
 )
 from jaxrl_dist.replay.reverb.sample_stream import (
     SamplerConfig,
@@ -186,7 +187,7 @@ class Sampler:
         """Waits for a stream to hand something over; queue.Empty after the deadline."""
         while True:
             if self._error is not None:
-                raise type(self._error)(str(self._error)) from self._error.__cause__
+                raise_again(self._error)
             if self._stopped.is_set():
                 raise ClosedError("the sampler is closed")
             left = deadline - time.monotonic()

@@ -15,12 +15,14 @@ import pathlib
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from jaxrl_dist.checks import check_above, check_at_least, check_in_range
+from jaxrl_dist.processes import guard
 from jaxrl_dist.replay.reverb import environment
 from jaxrl_dist.replay.reverb.client import Client
 from jaxrl_dist.replay.reverb.errors import ServerError, TablesDifferError
@@ -41,6 +43,8 @@ class ServerConfig:
         keep_checkpoints: the newest so many, from 1.
         start_timeout_seconds: from the start of the process until it answers, above 0.
         stop_timeout_seconds: for the last checkpoint and the end, above 0.
+        port_timeout_seconds: how long a port may be in use by a server before this one
+            that still ends, from 0.
 
     Raises:
         ValueError: a setting is out of range.
@@ -50,8 +54,9 @@ class ServerConfig:
     checkpoint_dir: pathlib.Path | str | None = None
     checkpoint_every_seconds: float | None = None
     keep_checkpoints: int = 3
-    start_timeout_seconds: float = 120.0
+    start_timeout_seconds: float = 300.0
     stop_timeout_seconds: float = 60.0
+    port_timeout_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.port is not None:
@@ -64,13 +69,13 @@ class ServerConfig:
             start_timeout_seconds=self.start_timeout_seconds,
             stop_timeout_seconds=self.stop_timeout_seconds,
         )
+        check_at_least(0, port_timeout_seconds=self.port_timeout_seconds)
 
 
 class Server:
     """A server process, from `start` to `stop`; or as a context manager.
 
-    The process ends with this one, whatever happens to this one: it notices the end of
-    its standard input, and the loss of its parent.
+    The process ends with this one, whatever happens to this one: see `processes.guard`.
 
     Attributes:
         tables: what it holds.
@@ -126,8 +131,13 @@ class Server:
         """
         python = environment.prepare(self._log)
         deadline = time.monotonic() + self._config.start_timeout_seconds
+        settings = json.dumps(self._settings())
         process = subprocess.Popen(
-            [python, "-I", "-B", str(environment.SCRIPT)],
+            guard.guarded(
+                [python, "-I", "-B", str(environment.SCRIPT), settings],
+                interpreter=sys.executable,
+                grace_seconds=self._config.stop_timeout_seconds,
+            ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -136,7 +146,7 @@ class Server:
             start_new_session=True,  # Ctrl-C reaches this process, which then stops it
         )
         self._process = process
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdout and process.stderr
         events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
         def take_event(line: str) -> None:
@@ -147,8 +157,6 @@ class Server:
         self._follow(process.stdout, take_event)
         self._follow(process.stderr, self._take_log_line)
         try:
-            process.stdin.write(json.dumps(self._settings()) + "\n")
-            process.stdin.flush()
             restored = self._wait_until_serving(events, deadline)
             self._check(restored, deadline)
         except BaseException:
@@ -165,17 +173,15 @@ class Server:
         process, self._process = self._process, None
         if process is None:
             return
-        assert process.stdin
-        try:
-            process.stdin.close()
-        except BrokenPipeError:
-            LOG.debug("the server had ended before")
+        process.terminate()
         try:
             code = process.wait(self._config.stop_timeout_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise ServerError("the Reverb server did not stop in time") from None
+        finally:
+            _release(process)
         if code != 0:
             raise ServerError(f"the Reverb server ended with {code}: {self._tail()}")
 
@@ -185,8 +191,7 @@ class Server:
         if process is not None:
             process.kill()
             process.wait()
-            assert process.stdin
-            process.stdin.close()
+            _release(process)
 
     def terminate(self) -> None:
         """Sends SIGTERM, upon which the server checkpoints and ends."""
@@ -222,7 +227,7 @@ class Server:
             "checkpoint_dir": os.path.abspath(folder) if folder else None,
             "checkpoint_every_seconds": self._config.checkpoint_every_seconds,
             "keep_checkpoints": self._config.keep_checkpoints,
-            "parent": os.getpid(),
+            "port_timeout_seconds": self._config.port_timeout_seconds,
         }
 
     def _follow(self, pipe: IO[str], take: Callable[[str], None]) -> None:
@@ -275,3 +280,9 @@ class Server:
                     f"{self._config.checkpoint_dir} and keep the settings they were "
                     "saved with: start with those, or move the folder away"
                 ) from None
+
+
+def _release(process: subprocess.Popen[str]) -> None:
+    """Closes the pipe by which a server sees that this process lives."""
+    assert process.stdin
+    process.stdin.close()

@@ -51,10 +51,10 @@
 # ///
 """Hosts Reverb tables, in an environment of its own; server.py starts it.
 
-It never imports this package: dm-reverb needs TensorFlow 2.15 and NumPy 1. The first
-line of stdin holds the settings as JSON. Stdin stays open as long as whoever started
-the server lives: its end stops the server, however that process went. Stdout carries
-events, one JSON object a line; stderr is the log.
+It never imports this package: dm-reverb needs TensorFlow 2.15 and NumPy 1. Its argument
+holds the settings as JSON. SIGTERM ends it, after a last checkpoint; the guard that it
+runs under sends that when whoever started the server is no more. Stdout carries events,
+one JSON object a line; stderr is the log.
 """
 
 import collections
@@ -63,14 +63,15 @@ import logging
 import os
 import pathlib
 import signal
-import socket
 import sys
 import threading
 import time
 
-# At the end, where nothing of this folder can stand in for an installed module.
-sys.path.append(str(pathlib.Path(__file__).parent))
+# At the end, where nothing of these folders can stand in for an installed module.
+HERE = pathlib.Path(__file__).parent
+sys.path += [str(HERE), str(HERE.parents[1] / "processes")]
 
+from ports import check_port_is_free, free_port  # noqa: E402 - needs the path
 from server_checkpoints import Checkpoints  # noqa: E402 - needs the path
 
 logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="server: %(message)s")
@@ -133,18 +134,20 @@ def build_table(described: dict):
     )
 
 
-def free_port() -> int:
-    """A port that nobody listens on now, on any interface."""
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::", 0))
-        return probe.getsockname()[1]
+def wait_for_port(port: int, seconds: float) -> None:
+    """Waits for a port that a server before this one may still listen on.
 
-
-def check_port_is_free(port: int) -> None:
-    """Raises OSError if somebody listens: gRPC would share the port in silence."""
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("::", port))
+    Raises:
+        OSError: somebody still does after so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return check_port_is_free(port)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 class NoCheckpointer:
@@ -205,8 +208,10 @@ def watch(checkpoints: Checkpoints, done: threading.Event) -> None:
             LOG.warning("a checkpoint could not be kept: %s", error)
 
 
-def serve(settings: dict, stopped: threading.Event) -> None:
+def serve(settings: dict) -> None:
     """Runs a server until it is told to stop; checkpoints at last.
+
+    Before it serves there is nothing to save: a signal then ends it at once.
 
     Raises:
         OSError: somebody else listens on the port.
@@ -221,8 +226,11 @@ def serve(settings: dict, stopped: threading.Event) -> None:
         else None
     )
     port = settings["port"] or free_port()
-    check_port_is_free(port)
+    wait_for_port(port, settings["port_timeout_seconds"])
     server, restored = start(settings, port, checkpoints)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
     LOG.info("listening on ALL interfaces, port %d, without authentication", port)
     emit("serving", port=port, restored=restored)
     watched = threading.Event()
@@ -231,7 +239,7 @@ def serve(settings: dict, stopped: threading.Event) -> None:
     period = settings["checkpoint_every_seconds"] if checkpoints else None
     client = reverb.Client(f"localhost:{port}")
     due = time.monotonic() + period if period else float("inf")
-    while not stopped.wait(0.1) and os.getppid() == settings["parent"]:
+    while not stopped.wait(0.1):
         if time.monotonic() >= due:
             try:
                 client.checkpoint()
@@ -248,18 +256,9 @@ def serve(settings: dict, stopped: threading.Event) -> None:
 
 def main() -> int:
     """Reads the settings, serves, and says why if it cannot."""
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    settings = json.loads(sys.stdin.readline())
-
-    def follow_parent() -> None:
-        sys.stdin.read()
-        stopped.set()
-
-    threading.Thread(target=follow_parent, daemon=True).start()
+    settings = json.loads(sys.argv[1])
     try:
-        serve(settings, stopped)
+        serve(settings)
     except Exception as error:  # reported to whoever waits for this process
         LOG.exception("the server failed")
         emit("failed", message=f"{type(error).__name__}: {error}")

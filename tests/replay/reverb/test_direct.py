@@ -1,6 +1,7 @@
 """Calls without gRPC on this side: they succeed, or say that they did not."""
 
 import concurrent.futures
+import contextlib
 import socket
 import struct
 import threading
@@ -63,7 +64,7 @@ def scripted():
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection:
+            with connection, contextlib.suppress(ConnectionError):
                 connection.sendall(script)
                 while some := connection.recv(1 << 16):
                     heard.extend(some)
