@@ -157,8 +157,9 @@ class MinGRU(nn.Module):
         layer = _inputs_layer(-keep, 0.0 * keep)
         update, candidate = jnp.split(layer(inputs), 2, axis=-1)
         # A factor of exactly 0 forgets exactly, also in the gradient.
-        kept = jnp.where(is_first[..., None], 0.0, nn.sigmoid(-update))
-        added = nn.sigmoid(update) * candidate
+        gate = nn.sigmoid(update)
+        kept = jnp.where(is_first[..., None], 0.0, 1.0 - gate)
+        added = gate * candidate
         outputs = linear_recurrence(kept, added, reset(memory, is_first[0]))
         return outputs[-1], outputs
 
