@@ -11,6 +11,7 @@ import jax
 from jaxrl_dist.experiment import Experiment, Plan, plan
 from jaxrl_dist.processes.ports import free_port
 from jaxrl_dist.replay import reverb
+from jaxrl_dist.replay.reverb import environment
 from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
 from jaxrl_dist.training import actor_learner
@@ -115,6 +116,7 @@ def _run(
     assert isinstance(runtime, ActorsConfig) and built.flow is not None
     if built.flow.kind != "rounds":
         print(NOT_REPRODUCIBLE, flush=True)
+    install_server()
     launcher = LocalLauncher(folder.path / LOGS)
     with interruptible() as wish:
         actor_learner.run(place, launcher, wish, tell)
@@ -129,6 +131,20 @@ def _run(
     if summary is None:
         raise actor_learner.ProcessFailedError("the learner left no summary", 1)
     return dataclasses.replace(summary, wall_seconds=time.time() - place.began)
+
+
+def install_server() -> None:
+    """Makes the Reverb server's environment where that has not been done yet.
+
+    Raises:
+        ProcessFailedError: it cannot be made.
+    """
+    try:
+        if not environment.is_installed():
+            environment.prepare()
+    except reverb.ServerError as error:
+        refused = actor_learner.REFUSED
+        raise actor_learner.ProcessFailedError(str(error), refused) from None
 
 
 def tell(event: Event) -> None:

@@ -35,7 +35,6 @@ from jaxrl_dist.training.telemetry import Reporter
 
 REFUSED, FAILED, NOT_FINITE, SIGNALLED = 2, 1, 3, 128
 LOOK_SECONDS, ANSWER_SECONDS = 0.5, 2.0  # between questions to the server, for one
-SERVER_START_SECONDS = 300.0  # of a server, which imports much
 SERVER_STOP_SECONDS = 60.0  # for its last checkpoint
 REFUSALS = (
     ValueError,
@@ -164,15 +163,11 @@ def run_server(arguments: argparse.Namespace) -> None:
 
     The server is a process of its own; this one lives as long as that one answers.
     """
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
     config = reverb.ServerConfig(
         port=int(arguments.server.rpartition(":")[2]),
         checkpoint_dir=arguments.run / "server",
         checkpoint_every_seconds=arguments.checkpoint_seconds,
         keep_checkpoints=1,
-        start_timeout_seconds=SERVER_START_SECONDS,
         stop_timeout_seconds=SERVER_STOP_SECONDS,
         # The one before still saves its tables if only this process was killed.
         port_timeout_seconds=SERVER_STOP_SECONDS,
@@ -182,6 +177,9 @@ def run_server(arguments: argparse.Namespace) -> None:
         reverb.Server(tables, config, _log) as server,
         reverb.Client(server.address) as client,
     ):
+        ended = threading.Event()  # as long as nothing is served, a signal ends it
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
         while not ended.wait(LOOK_SECONDS):
             with contextlib.suppress(reverb.DeadlineError, reverb.UnavailableError):
                 client.server_info(ANSWER_SECONDS)

@@ -15,7 +15,7 @@ WORKER = ("-m", "jaxrl_dist.worker")
 REFUSED, NOT_FINITE = 2, 3  # exit status after which another start would not help
 STOP_SECONDS = 60.0  # for a last checkpoint
 SERVER_STOP_SECONDS = 70.0  # longer than the server itself takes at most
-ACTOR_RESTARTS = 1_000  # an environment that fails now and then is no end of a run
+ACTOR_RESTARTS = 200  # an environment that fails now and then is no end of a run
 
 
 class Place(NamedTuple):

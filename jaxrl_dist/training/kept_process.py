@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from jaxrl_dist.training.launchers import Launcher, Process, ProcessSpec
 
 LAST_LINES = 20  # of a log, that are kept of a death
+LONGEST_LINE = 200  # characters of one that the user is shown
 
 
 class Death(NamedTuple):
@@ -22,8 +23,17 @@ class Death(NamedTuple):
 
     def __str__(self) -> str:
         said = next((x for x in reversed(self.last_lines) if x.strip()), "")
-        said = f": {said.strip().removeprefix('error: ')}" if said else ""
-        return f"{self.name} {self.reason}{said}"
+        said = said.strip().removeprefix("error: ")
+        if len(said) > LONGEST_LINE:
+            said = f"{said[:LONGEST_LINE]} ..."
+        if not said or self.was_killed:
+            return f"{self.name} {self.reason}"
+        return f"{self.name} {self.reason}: {said}"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether somebody else ended it: its log says nothing about that."""
+        return self.status in (-signal.SIGKILL, -signal.SIGTERM)
 
 
 class Event(NamedTuple):
@@ -146,7 +156,9 @@ class KeptProcess:
         if process is not None:
             lines, where = process.last_lines(LAST_LINES), process.where
         death = Death(self.spec.name, status, reason, tuple(lines), where)
-        lived = self._is_at_work or now - self._started > self.spec.max_backoff_seconds
+        # Whoever is killed while it starts might have begun.
+        lived = self._is_at_work or (kind == "died" and death.was_killed)
+        lived = lived or now - self._started > self.spec.max_backoff_seconds
         self._early_deaths = 0 if lived else self._early_deaths + 1
         self._deaths.append((now, death))
         while self._deaths[0][0] < now - self.spec.restart_window_seconds:

@@ -41,7 +41,8 @@ class ProcessSpec:
         restart_window_seconds: above 0.
         max_early_restarts: in a row, after deaths before it was at work, from 0: what
             cannot even begin is not tried for long. It is at work from its first usual
-            heartbeat on, or, if it sends none, after `max_backoff_seconds`.
+            heartbeat on, or, if it sends none, after `max_backoff_seconds`. Being
+            killed by somebody else does not count.
         backoff_seconds: before it is started again, from 0; doubled for each time in a
             row that it has ended before it was at work.
         max_backoff_seconds: the doubling ends here.

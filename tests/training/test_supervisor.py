@@ -325,3 +325,18 @@ def test_processes_that_do_not_make_a_run_are_refused(names, message, tmp_path):
 def test_a_wrong_setting_of_a_process_is_named(setting, message):
     with pytest.raises(ValueError, match=message):
         ProcessSpec(**{"name": "a", "arguments": ()} | setting)
+
+
+def test_what_somebody_else_kills_while_it_starts_is_tried_on(tmp_path):
+    """Four lives, three of which end before a heartbeat."""
+    count = f"n = len([x for x in os.listdir({str(tmp_path)!r}) if x.isdigit()])"
+    end = f"n < 4 and os.kill(os.getpid(), {int(signal.SIGKILL)})"
+    done = f"open({str(tmp_path / 'done')!r}, 'w')"
+    actor = spec(
+        *("actor", note_pid(tmp_path), count, end, done, SLEEP),
+        max_early_restarts=1,
+        heartbeat_timeout_seconds=60.0,
+    )
+    outcome = run(tmp_path, actor, learner(wait_for(tmp_path / "done")))
+    assert outcome.ended == "finished"
+    assert outcome.restarts["actor"] == 3

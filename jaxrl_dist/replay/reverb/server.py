@@ -54,7 +54,7 @@ class ServerConfig:
     checkpoint_dir: pathlib.Path | str | None = None
     checkpoint_every_seconds: float | None = None
     keep_checkpoints: int = 3
-    start_timeout_seconds: float = 120.0
+    start_timeout_seconds: float = 300.0
     stop_timeout_seconds: float = 60.0
     port_timeout_seconds: float = 0.0
 

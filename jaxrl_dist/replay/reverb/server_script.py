@@ -208,8 +208,10 @@ def watch(checkpoints: Checkpoints, done: threading.Event) -> None:
             LOG.warning("a checkpoint could not be kept: %s", error)
 
 
-def serve(settings: dict, stopped: threading.Event) -> None:
+def serve(settings: dict) -> None:
     """Runs a server until it is told to stop; checkpoints at last.
+
+    Before it serves there is nothing to save: a signal then ends it at once.
 
     Raises:
         OSError: somebody else listens on the port.
@@ -226,6 +228,9 @@ def serve(settings: dict, stopped: threading.Event) -> None:
     port = settings["port"] or free_port()
     wait_for_port(port, settings["port_timeout_seconds"])
     server, restored = start(settings, port, checkpoints)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
     LOG.info("listening on ALL interfaces, port %d, without authentication", port)
     emit("serving", port=port, restored=restored)
     watched = threading.Event()
@@ -251,12 +256,9 @@ def serve(settings: dict, stopped: threading.Event) -> None:
 
 def main() -> int:
     """Reads the settings, serves, and says why if it cannot."""
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
     settings = json.loads(sys.argv[1])
     try:
-        serve(settings, stopped)
+        serve(settings)
     except Exception as error:  # reported to whoever waits for this process
         LOG.exception("the server failed")
         emit("failed", message=f"{type(error).__name__}: {error}")

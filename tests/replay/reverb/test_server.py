@@ -210,6 +210,29 @@ time.sleep(60)
     assert checkpoints(tmp_path) == ["checkpoint-000001"]
 
 
+def test_a_server_that_still_starts_ends_at_once_with_a_parent_that_is_killed(tmp_path):
+    program = f"""
+from jaxrl_dist.replay import reverb
+config = reverb.ServerConfig(checkpoint_dir={str(tmp_path)!r})
+reverb.Server([reverb.Table("t")], config).start()
+"""
+    found: list[int] = []
+
+    def server_begins() -> bool:
+        children = pathlib.Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        for pid in children.read_text().split():
+            command = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            if "-B" in command and command[-2].startswith("{") and "-S" not in command:
+                found.append(int(pid))
+        return bool(found)
+
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        wait_until(server_begins, 120.0)
+        parent.kill()
+    wait_until(lambda: not alive(found[0]), 120.0)
+    assert checkpoints(tmp_path) == []
+
+
 def test_a_port_in_use_is_an_error_and_not_shared():
     with socket.socket(socket.AF_INET6) as taken:
         taken.bind(("::", 0))
