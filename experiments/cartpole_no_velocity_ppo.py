@@ -22,7 +22,9 @@ from jaxrl_dist.training.on_device import OnDeviceConfig
 def experiment() -> Experiment:
     """Describes the run; nothing is built and no device touched until it starts."""
     return Experiment(
-        environment=EnvironmentConfig("CartPole-v1", num_envs=8, mask_velocity=True),
+        environment=EnvironmentConfig(
+            "CartPole-v1", num_envs=8, mask_velocity=True, scale_rewards=True
+        ),
         network=ActorCriticConfig(
             hidden=(64,), shared_torso=True, core=CoreConfig("gru", 64)
         ),
@@ -31,6 +33,7 @@ def experiment() -> Experiment:
             gamma=0.99,
             num_epochs=8,
             num_minibatches=4,
+            clip_value=None,
             entropy_weight=0.0,
         ),
         runtime=OnDeviceConfig(rollout_steps=128),

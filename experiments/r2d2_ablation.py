@@ -131,9 +131,9 @@ def discrepancy(
         picked = array[index]
         return picked.reshape(index.shape[0], -1, *array.shape[2:])
 
-    known = windows(jnp.cumsum(rows.is_first, axis=0) > 0)
+    known = windows(jnp.cumsum(rows.is_first, axis=0) > 0)[0]
     # Where an episode begins, memory is right by itself.
-    counts = known & (jnp.cumsum(windows(rows.is_first), axis=0) == 0)
+    counts = known & ~windows(rows.is_first).any(axis=0)
     seen = jax.tree.map(windows, rows.observation), windows(rows.is_first)
     stored = jax.tree.map(lambda x: x[: len(first)].reshape(-1, *x.shape[2:]), starts)
     zero = network.initial_memory(len(first) * batch_size)
@@ -142,8 +142,8 @@ def discrepancy(
         _, outputs = network.unroll(params, memory, *seen, noise=None)
         difference = jnp.linalg.norm(outputs.mean(-1) - windows(true), axis=-1)
         ratio = difference / jnp.abs(windows(true)).max(-1)
-        total = jnp.where(counts, ratio, 0.0).sum(1)
-        return np.asarray(total / jnp.maximum(1, counts.sum(1)))
+        total = jnp.where(counts[None], ratio, 0.0).sum(1)
+        return np.asarray(total / jnp.maximum(1, counts.sum()))
 
     return Discrepancy(distance(stored), distance(zero))
 

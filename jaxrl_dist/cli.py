@@ -20,22 +20,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxrl_dist import configuration, runs
+from jaxrl_dist import configuration, runs, runtimes
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.distribution import devices
-from jaxrl_dist.experiment import Experiment, on_device, with_actors
+from jaxrl_dist.experiment import Experiment
 from jaxrl_dist.run_folder import RunFolder, Summary
 from jaxrl_dist.saved_runs import NamedExperiment, read
 from jaxrl_dist.training.actor_learner import ProcessFailedError
 from jaxrl_dist.training.host_loop import NotFiniteError
 from jaxrl_dist.training.interruption import Interrupted
 
-OF_RUNTIMES = """
---runtime device runs all on the device; --runtime actors starts actor processes, a
-Reverb server and a learner, with settings of its own (--actors 4 is short for that with
-4 of them, and --runtime actors --help lists all).
-"""
-RUNTIMES = {"device": on_device, "actors": with_actors}
 UNEXPECTED, WRONG_USE, NOT_FINITE, SIGNALLED = 1, 2, 3, 128
 
 
@@ -176,7 +170,7 @@ def _unknown(unknown: Sequence[str], command: Any) -> str:
 
 def _run(named: NamedExperiment, arguments: list[str]) -> None:
     earlier = _earlier_run(arguments)
-    experiment, arguments = _where(named.experiment, arguments)
+    experiment, arguments = runtimes.where_it_runs(named.experiment, arguments)
     if earlier is not None:
         experiment = _settings_of_earlier(earlier, named)
     command = parse(
@@ -184,7 +178,7 @@ def _run(named: NamedExperiment, arguments: list[str]) -> None:
         arguments,
         default=Command(experiment),
         prog=f"python -m experiments.{named.name}",
-        description=f"{sys.modules['__main__'].__doc__ or ''}{OF_RUNTIMES}",
+        description=f"{sys.modules['__main__'].__doc__ or ''}{runtimes.DESCRIPTION}",
     )
     if earlier is not None:
         if command.output_dir is not None:
@@ -202,34 +196,6 @@ def _run(named: NamedExperiment, arguments: list[str]) -> None:
         began=process_began(),
     )
     report(summary, folder)
-
-
-def _where(
-    experiment: Experiment, arguments: list[str]
-) -> tuple[Experiment, list[str]]:
-    """Takes `--runtime` and `--actors`, which decide what other flags there are.
-
-    Returns:
-        The settings where the command line says nothing, and the other arguments.
-
-    Raises:
-        ValueError: `--runtime` is followed by something unknown.
-    """
-    rest: list[str] = []
-    given = iter(arguments)
-    for argument in given:
-        flag, equals, value = argument.partition("=")
-        if flag == "--actors":
-            experiment = with_actors(experiment)
-            rest.append(f"--runtime.num-actors{equals}{value}")
-        elif flag == "--runtime":
-            value = value if equals else next(given, "nothing")
-            if value not in RUNTIMES:
-                raise ValueError(f"--runtime must be device or actors, got {value}")
-            experiment = RUNTIMES[value](experiment)
-        else:
-            rest.append(argument)
-    return experiment, rest
 
 
 def without_the_threshold_of_another(

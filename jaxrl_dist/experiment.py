@@ -400,27 +400,3 @@ def compile_plan(
         seconds = time.perf_counter() - started
         other.result()
     return Compiled(functions, seconds, begin)
-
-
-def with_actors(experiment: Experiment) -> Experiment:
-    """The same run with actor processes and a learner, by default settings."""
-    before = experiment.runtime
-    if isinstance(before, ActorsConfig):
-        return experiment
-    steps = before.rollout_steps
-    if experiment.replay is not None:
-        # An actor that looks for parameters, and sends, after each step is slow; and
-        # its rollouts are as long as some sequences are apart.
-        period = getattr(experiment.agent, "sequence_period", 1)
-        steps = period * -(-max(steps, ActorsConfig.rollout_steps) // period)
-    runtime = ActorsConfig(rollout_steps=steps)
-    return dataclasses.replace(experiment, runtime=runtime)
-
-
-def on_device(experiment: Experiment) -> Experiment:
-    """The same run all on the device, by default settings."""
-    before = experiment.runtime
-    if isinstance(before, OnDeviceConfig):
-        return experiment
-    runtime = OnDeviceConfig(rollout_steps=before.rollout_steps)
-    return dataclasses.replace(experiment, runtime=runtime)

@@ -14,11 +14,12 @@ from jaxrl_dist import cli, runs
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.ppo import PPOConfig
-from jaxrl_dist.experiment import plan, with_actors
+from jaxrl_dist.experiment import plan
 from jaxrl_dist.loggers.json_lines import read_rows
 from jaxrl_dist.parts import connect
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.run_folder import RunFolder
+from jaxrl_dist.runtimes import with_actors
 from jaxrl_dist.training.actors_config import ActorsConfig
 from tests.small_experiments import PRIORITIZED, small
 from tests.training.actor_threads import prepare

@@ -24,7 +24,7 @@ ROWS = (
     {"distribution", "evaluation"},
     {"training"},
     {"experiment"},
-    {"saved_runs", "listing"},
+    {"saved_runs", "listing", "runtimes"},
     {"actor_runs"},
     {"runs", "parts"},
     {"learner_process"},

@@ -50,6 +50,10 @@ CASES = {
     "ppo, normalised, on 2 devices": small(
         PPO, num_devices=2, normalise_observations=True
     ),
+    "recurrent ppo on 1 device": small(PPO, core=CoreConfig("lstm", 4)),
+    "recurrent ppo on 2 devices": small(
+        PPO, core=CoreConfig("min_gru", 4), num_devices=2
+    ),
     "a2c on 1 device": small(A2CConfig(), num_seeds=2),
     "a2c on 2 devices": small(A2CConfig(), num_devices=2),
     "impala behind by 3 on 1 device": small(IMPALAConfig(), policy_lag_updates=3),
@@ -74,6 +78,7 @@ for name, experiment in REPLAYED.items():
     )
 SLOW = {  # each compiles for long, and shows little that the others do not
     "dqn with replay on 1 device",
+    "recurrent ppo on 1 device",
     "rainbow with replay on 2 devices",
     "sac with replay on 1 device",
     "r2d2 with replay on 1 device",

@@ -80,19 +80,24 @@ def prepare(task: workers.Task) -> Callable[[], workers.Lap]:
         return on_device.compile_peer("ppo_rnn", case.peer, settings, case.rows)
     experiment = Experiment(
         environment=EnvironmentConfig(case.environment, num_envs=case.num_envs),
-        network=ActorCriticConfig(
-            torso="mlp",
-            hidden=(UNITS,),
-            activation="relu",
-            shared_torso=True,
-            core=CoreConfig(case.core, UNITS),
-            head_hidden=(UNITS,),
-        ),
+        network=network_config(case.core),
         agent=PPOConfig(),
         runtime=OnDeviceConfig(rollout_steps=ROLLOUT_STEPS),
         budget=Budget(total_steps=case.rows, evaluations=1),
     )
     return on_device.compile_ours(experiment, case.updates)
+
+
+def network_config(core: CoreKind) -> ActorCriticConfig:
+    """The network of the peer, with the core of one's choice."""
+    return ActorCriticConfig(
+        torso="mlp",
+        hidden=(UNITS,),
+        activation="relu",
+        shared_torso=True,
+        core=CoreConfig(core, UNITS),
+        head_hidden=(UNITS,),
+    )
 
 
 def as_flax_was() -> None:

@@ -30,6 +30,7 @@ from jaxrl_dist.replay.reverb import environment
 PEER = pathlib.Path(__file__).parent / "reverb_peer.py"
 NUM_ENVIRONMENTS = 16
 MUTATE_CALLS = 100
+MUTATE_TURNS = 8  # per round, for they are short
 
 
 class Taken(NamedTuple):
@@ -191,9 +192,10 @@ def measure(workload: Workload, rounds: int) -> None:
             for writer, name in (("ours", "ours"), ("peer", "Reverb's")):
                 for who in clients:
                     run(who, "sample", f"of_{writer}", f"sample what {name} wrote")
-            run("ours", "mutate", "of_ours", "mutate")
-            run("peer", "mutate", "of_peer", "mutate")
-            run("ours", "update", "of_ours", "mutate in the background")
+            for _ in range(MUTATE_TURNS):
+                run("ours", "mutate", "of_ours", "mutate")
+                run("peer", "mutate", "of_peer", "mutate")
+                run("ours", "update", "of_ours", "mutate in the background")
         for client in clients.values():
             client.close()
     _report(workload, seconds, busy, grown)

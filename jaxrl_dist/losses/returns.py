@@ -112,7 +112,7 @@ def lambda_returns(
     )
     check_in_range(0, 1, lambda_=lambda_)
     dtype, (rewards, discounts, next_values) = widen(rewards, discounts, next_values)
-    if (method or default_method(len(rewards))) == "scan":
+    if (method or default_method()) == "scan":
         steps = (rewards, discounts, next_values, ends)
         return _lambda_returns_by_scan(*steps, lambda_).astype(dtype)
     carried = cut_at_ends(discounts, ends)

@@ -28,7 +28,12 @@ from jaxrl_dist.training.host_loop import (
 from jaxrl_dist.training.interruption import Interruption
 from jaxrl_dist.training.journal import Journal
 from jaxrl_dist.training.learning import Learning, of_first
-from jaxrl_dist.training.measuring import Actors, Lag, table_metrics
+from jaxrl_dist.training.measuring import (
+    Actors,
+    Lag,
+    table_metrics,
+    telling_first,
+)
 from jaxrl_dist.training.on_device import TrainState
 from jaxrl_dist.training.parameters import Publisher
 from jaxrl_dist.training.telemetry import Collector
@@ -210,7 +215,7 @@ class Learner:
         updates = counters.updates - self._updates_reported
         metrics = {
             **self._actors.take(),
-            **{name: metrics[name] for name in _telling_first(metrics)},
+            **{name: metrics[name] for name in telling_first(metrics)},
             **self._lag.take(),
             "processes/restarts": float(self._plan.restarts()),
             "learning/updates_per_second": updates / seconds,
@@ -303,9 +308,3 @@ class Learner:
         self._saving = []
         self._to.beat()
         self._journal.release(everything=True)
-
-
-def _telling_first(metrics: dict[str, float]) -> list[str]:
-    known = [f"learner/{name}" for name in reporting.TELLING]
-    first = [name for name in known if name in metrics]
-    return first + [name for name in metrics if name not in first]

@@ -1,12 +1,13 @@
 """What a run of actors and a learner tells of itself."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxrl_dist.replay import reverb
+from jaxrl_dist.training import reporting
 from jaxrl_dist.training.experience import (
     EVALUATIONS,
     EXPERIENCE,
@@ -127,3 +128,10 @@ def table_metrics(flow: Flow, info: reverb.ServerInfo) -> dict[str, float]:
             size = info.tables[name].current_size
             metrics[f"tables/{name}_size"] = float(size)
     return metrics
+
+
+def telling_first(metrics: Mapping[str, float]) -> list[str]:
+    """Names of the learner's metrics, those first that tell most."""
+    known = [f"learner/{name}" for name in reporting.TELLING]
+    first = [name for name in known if name in metrics]
+    return first + [name for name in metrics if name not in first]

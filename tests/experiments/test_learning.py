@@ -27,6 +27,8 @@ pytestmark = pytest.mark.slow
         "mountain_car_continuous_td3",
         "catch_ppo",
         "memory_chain_r2d2",
+        "memory_chain_ppo",
+        "cartpole_no_velocity_ppo",
     ],
 )
 def test_the_final_policy_reaches_the_threshold(name, tmp_path):

@@ -56,7 +56,7 @@ def test_memory_that_is_not_stale_gives_true_values_and_zeros_come_closer():
     found = r2d2_ablation.discrepancy(network, params, rows, starts, period)
     np.testing.assert_allclose(found.stored, 0.0, atol=1e-5)
     assert found.zero[0] > 0.01
-    assert found.zero[16] < 0.2 * found.zero[0]
+    assert found.zero[16] < 0.5 * found.zero[0]
     text = r2d2_ablation.table({"stored": found})
     assert f"| stored | zero | {found.zero[0]:.4f} |" in text
 

@@ -40,7 +40,7 @@ def test_nothing_heavy_is_loaded_with_the_losses():
 
 
 def test_only_jax_numpy_and_checks_are_imported_by_the_files():
-    program = LOADED.replace("print(", "print(").replace(
+    program = LOADED.replace(
         "import jaxrl_dist.losses",
         "import jax, jax.numpy, numpy\n"
         "before = set(sys.modules)\n"

@@ -17,6 +17,10 @@ INPUTS = jax.random.normal(jax.random.key(0), (T, B, FEATURES))
 IS_FIRST = np.zeros((T, B), bool)
 IS_FIRST[[3, 4], 0] = IS_FIRST[0, 1] = IS_FIRST[4, 1] = True
 KINDS = tuple(CORES)
+# Compiled once and run for moments, so what counts is the compiling.
+quick = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
 
 
 @functools.cache
@@ -25,7 +29,7 @@ def make(kind: Any) -> tuple[Any, Any]:
     core = CoreConfig(kind, SIZE, longest_memory=10).build()
     assert core is not None
     memory = core.initial_memory(B)
-    return core, core.init(jax.random.key(1), memory, INPUTS, IS_FIRST)
+    return core, quick(core.init)(jax.random.key(1), memory, INPUTS, IS_FIRST)
 
 
 def some_memory(kind: str) -> Any:
@@ -42,7 +46,7 @@ def assert_close(got: Any, wanted: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequence_of_episodes_is_read_as_each_episode_by_itself(kind):
     core, params = make(kind)
-    read = jax.jit(core.apply)
+    read = quick(core.apply)
     memory = some_memory(kind)
     last, outputs = read(params, memory, INPUTS, jnp.asarray(IS_FIRST))
     for column in range(B):
@@ -64,8 +68,8 @@ def test_a_sequence_of_episodes_is_read_as_each_episode_by_itself(kind):
 def test_rows_read_one_at_a_time_are_the_rows_of_a_sequence(kind):
     core, params = make(kind)
     memory = some_memory(kind)
-    last, outputs = jax.jit(core.apply)(params, memory, INPUTS, IS_FIRST)
-    one_row = jax.jit(core.apply)
+    last, outputs = quick(core.apply)(params, memory, INPUTS, IS_FIRST)
+    one_row = quick(core.apply)
     for t in range(T):
         memory, output = one_row(params, memory, INPUTS[t : t + 1], IS_FIRST[t : t + 1])
         assert_close(output[0], outputs[t])
@@ -95,8 +99,7 @@ def test_gradients_through_the_loop_are_those_of_the_rows_one_by_one(kind):
 
     arguments = params, some_memory(kind), INPUTS
     got, expected = (
-        jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*arguments)
-        for loss in (whole, by_row)
+        quick(jax.grad(loss, argnums=(0, 1, 2)))(*arguments) for loss in (whole, by_row)
     )
     assert_close(got, expected)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(got))
@@ -109,7 +112,7 @@ def test_no_gradient_flows_across_the_beginning_of_an_episode(kind):
     def after(inputs: jax.Array, memory: Any) -> jax.Array:
         return core.apply(params, memory, inputs, IS_FIRST)[1][4:, 1].sum()
 
-    gradient, of_memory = jax.jit(jax.grad(after, argnums=(0, 1)))(
+    gradient, of_memory = quick(jax.grad(after, argnums=(0, 1)))(
         INPUTS, some_memory(kind)
     )
     assert not gradient[:4].any() and gradient[4:, 1].any()
@@ -132,8 +135,8 @@ def test_what_was_before_an_episode_leaves_no_trace_even_if_it_is_not_finite(kin
     core, params = make(kind)
     spoilt = jax.tree.map(lambda x: x + jnp.inf, core.initial_memory(B))
     is_first = jnp.ones((1, B), bool)
-    got = core.apply(params, spoilt, INPUTS[:1], is_first)
-    fresh = core.apply(params, core.initial_memory(B), INPUTS[:1], ~is_first)
+    got = quick(core.apply)(params, spoilt, INPUTS[:1], is_first)
+    fresh = quick(core.apply)(params, core.initial_memory(B), INPUTS[:1], ~is_first)
     assert_close(got, fresh)
 
 

@@ -13,14 +13,12 @@ from jaxrl_dist.agents.optimizers import OptimizerConfig
 from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.agents.pqn import PQNConfig
 from jaxrl_dist.agents.qr_dqn import QRDQNConfig
-from jaxrl_dist.agents.r2d2 import R2D2Config
 from jaxrl_dist.agents.value import ValueConfig
 from jaxrl_dist.environments.base import Environment, Outcome
 from jaxrl_dist.evaluation import evaluate
 from jaxrl_dist.experiment import ReplayedValueAgent
-from jaxrl_dist.networks.recurrent import CoreConfig
 from jaxrl_dist.replay.sequences import ReplayConfig
-from jaxrl_dist.training.on_device import Setting, make_on_device
+from jaxrl_dist.training.on_device import make_on_device
 from jaxrl_dist.types import ArraySpec, DiscreteSpec, EnvironmentSpec
 from tests.training.runs import make_setting
 
@@ -32,12 +30,8 @@ REPLAY = ReplayConfig(
 )
 
 
-def following(once: bool = False) -> Environment:
-    """Shows one of 3 cues; the action of its number pays 1 and ends nothing.
-
-    Args:
-        once: one cue for a whole episode, shown with its first observation alone.
-    """
+def following() -> Environment:
+    """Shows one of 3 cues; the action of its number pays 1 and ends nothing."""
 
     def show(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         cue = jax.random.randint(key, (), 0, CHOICES)
@@ -50,12 +44,10 @@ def following(once: bool = False) -> Environment:
     def step(key: jax.Array, state: tuple, action: jax.Array):
         cue, steps = state
         pay = (action == cue).astype(jnp.float32)
-        new_cue, observation = show(key)
-        if once:
-            new_cue, observation = cue, jnp.zeros(CHOICES)
+        cue, observation = show(key)
         over = steps + 1 >= LENGTH
         outcome = Outcome(observation, pay, jnp.zeros((), bool), over)
-        return (new_cue, steps + 1), outcome
+        return (cue, steps + 1), outcome
 
     observation = ArraySpec((CHOICES,), jnp.float32)
     spec = EnvironmentSpec("Following", observation, DiscreteSpec(CHOICES))
@@ -95,23 +87,6 @@ def test_an_agent_learns_to_follow_cues(config, num_devices, lag):
         num_devices=num_devices,
         replay=REPLAY if isinstance(config, ReplayedValueAgent) else None,
     )
-    assert_learns(setting, num_devices)
-
-
-def test_an_agent_with_memory_learns_to_follow_a_cue_that_it_saw_at_first():
-    setting = make_setting(
-        R2D2Config(LEARNER, burn_in=2, trace=8),
-        following(once=True),
-        total_updates=150,
-        num_envs=16,
-        replay=REPLAY,
-        core=CoreConfig("gru", 16),
-    )
-    assert_learns(setting, num_devices=1)
-
-
-def assert_learns(setting: Setting, num_devices: int) -> None:
-    """Trains for 150 rollouts, and plays."""
     run = make_on_device(setting, num_devices=num_devices, num_seeds=1)
     state, report = run.train(run.init(0), jnp.int32(0), jnp.int32(150))
     assert report.finite.all()

@@ -44,7 +44,7 @@ def check_priorities(keys: Any, priorities: Any) -> tuple[np.ndarray, np.ndarray
         raise ValueError(f"keys {keys.shape} and priorities {values.shape} differ")
     # One reduction tells most good priorities: negative numbers, infinities and NaN
     # have larger bits than any finite number. So has -0.0, which is fine.
-    suspect = values.size and values.view(np.uint64).max() >= _INFINITE
+    suspect = np.maximum.reduce(values.view(np.uint64), initial=0) >= _INFINITE
     if suspect and not np.all((values >= 0) & np.isfinite(values)):
         raise ValueError("priorities must be finite and at least 0")
     return keys, values
