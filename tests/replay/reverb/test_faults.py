@@ -12,7 +12,7 @@ from jaxrl_dist.replay import reverb
 
 pytestmark = pytest.mark.reverb
 ROW = {"x": np.int64(0)}
-CALL_SECONDS = 30.0
+CALL_SECONDS = 120.0  # a server may take half of it to start on a busy machine
 TABLE = reverb.Table("t", signature=reverb.Signature.of_rows(ROW, 1))
 
 
