@@ -277,7 +277,9 @@ def main(arguments: Sequence[str]) -> None:
     )
     cli.prepare(cartpole_no_velocity_r2d2.experiment().runtime.num_devices)
     folders = run_all(parsed)
-    found = {name: measured(folder) for name, folder in folders.items()}
+    found: dict[Variant, Discrepancy] = {
+        name: measured(folder) for name, folder in folders.items()
+    }
     print(summarise.table(list(folders.values())))
     print()
     print(table(found))

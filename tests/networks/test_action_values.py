@@ -101,7 +101,7 @@ def test_values_of_a_sequence_are_those_of_each_of_its_episodes_alone(kind):
                 fractions=fractions[start:end],
             )
 
-        alone = []
+        alone, last = [], memory
         for number, (start, end) in enumerate(itertools.pairwise(ends)):
             begin = net.initial_memory(2) if number else memory
             last, answer = read(begin, start, end, jnp.zeros((end - start, 2), bool))
