@@ -83,10 +83,11 @@ def resume(
         before = read(folder).experiment.budget.total_steps
         if steps <= before:
             return None
+    place = _place(folder, named, began)
+    tables = wire_of(named.name, experiment, built).tables
     folder.write_config(named)
     folder.summary.unlink(missing_ok=True)
-    place = _place(folder, named, began)
-    reverb.save_tables(wire_of(named.name, experiment, built).tables, place.tables)
+    reverb.save_tables(tables, place.tables)
     return _run(folder, named, built, place)
 
 

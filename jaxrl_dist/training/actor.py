@@ -87,6 +87,7 @@ class Sender:
         """
         pause = LONGEST_PAUSE_SECONDS / 16
         while self._writer.metrics().items_in_flight > self._most_waiting:
+            self._writer.check()
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             self._links.beat()
@@ -103,7 +104,8 @@ class Sender:
             ReverbError: the server refused earlier items.
         """
         rows = jax.tree.map(np.asarray, collected.rows)
-        rows = rows._replace(memory=kept_memory(rows.memory, self._flow.period))
+        if self._flow.kind != "rounds":  # there, the memory of other rows is read, too
+            rows = rows._replace(memory=kept_memory(rows.memory, self._flow.period))
         shape = rows.is_first.shape
         packed = self._row.pack(
             Row(
@@ -132,7 +134,11 @@ class Sender:
         self._writer.append({self._row.key: flat})
 
     def _send_sequences(self, packed: np.ndarray, ranks: Any) -> None:
-        priorities = None if isinstance(ranks, tuple) else iter(np.asarray(ranks))
+        priorities = None
+        if not isinstance(ranks, tuple):
+            # The learner is who finds out about NaN, and says so.
+            ranks = np.asarray(ranks)
+            priorities = iter(np.where(np.isfinite(ranks), ranks, 1.0))
         length = self._flow.item_rows
         for t in range(self._config.rollout_steps):
             self._recent = [*self._recent, packed[t]][-length:]
@@ -154,7 +160,7 @@ class Sender:
 def kept_memory(memory: ArrayTree, period: int) -> ArrayTree:
     """Memory [T, B, ...] of the rows with which a sequence begins; 0 in the others.
 
-    Nobody reads it there, and zeros are compressed to almost nothing.
+    Of sequences, nobody reads it there, and zeros are compressed to almost nothing.
     """
 
     def keep(x: np.ndarray) -> np.ndarray:

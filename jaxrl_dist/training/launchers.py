@@ -228,7 +228,8 @@ class LocalProcess:
     def ask_to_end(self) -> None:
         """Sends SIGTERM."""
         if not self._is_over:
-            self._process.terminate()
+            # Not by `terminate`, which waits for a process that has just ended.
+            os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """Ends its whole process group at once, and waits for it."""

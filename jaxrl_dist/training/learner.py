@@ -91,7 +91,7 @@ class Learner:
         self._ranked: tuple[np.ndarray, Any] | None = None
         self._states: dict[int, tuple[TrainState, Counters]] = {}  # being evaluated
         self._saving: list[Future] = []
-        self._returns: np.ndarray | None = None
+        self._evaluated: tuple[int, np.ndarray] | None = None  # by updates, the latest
         self._clock = self._reported = time.monotonic()
         self._updates_reported, self._waited_reported = 0, 0.0
 
@@ -115,6 +115,7 @@ class Learner:
         try:
             return self._run(state, counters, wish)
         finally:
+            self._journal.release(everything=True)
             wait(self._saving)  # something was raised; orbax needs a process
 
     def _run(
@@ -148,9 +149,15 @@ class Learner:
                 self._evaluate(state, counters)
             self._look_after()
         interrupted = counters.updates < schedule.total
+        if interrupted and begun:
+            self._report(state, totals, counters)  # what is not finite is not saved
         self._finish(state, counters, interrupted)
-        returns = None if interrupted else self._returns
-        return Outcome(state, counters, returns, interrupted)
+        return Outcome(state, counters, self._returns_of(counters), interrupted)
+
+    def _returns_of(self, counters: Counters) -> np.ndarray | None:
+        """The evaluation of a state, if it has come."""
+        number, returns = self._evaluated or (None, None)
+        return returns if number == counters.updates else None
 
     def _next(self, counters: Counters, wish: Interruption) -> Fed | None:
         """Waits for the next batch; None if the user wishes to stop meanwhile."""
@@ -220,12 +227,19 @@ class Learner:
             "processes/restarts": float(self._plan.restarts()),
             "learning/updates_per_second": updates / seconds,
             "learning/waiting_share": (waited - self._waited_reported) / seconds,
-            **table_metrics(self._plan.flow, self._to.client.server_info()),
+            **self._tables(),
             "speed/steps_per_second": steps_per_second(counters),
         }
         self._updates_reported, self._waited_reported = counters.updates, waited
         self._journal.write(counters.env_steps, metrics)
         return self._learning.zeros()
+
+    def _tables(self) -> dict[str, float]:
+        """What the server says about its tables; nothing while it is away."""
+        try:
+            return table_metrics(self._plan.flow, self._to.client.server_info())
+        except (reverb.UnavailableError, reverb.DeadlineError):
+            return {}
 
     def _give_up(self, wrong: list[str], counters: Counters) -> None:
         good = self._checkpoints.latest()
@@ -247,7 +261,7 @@ class Learner:
     def _look_after(self) -> None:
         """Takes the evaluations that came, and tells a server that lost everything."""
         for result in self._to.examiner.take():
-            self._returns = result.returns
+            self._evaluated = int(result.number), result.returns
             step = int(result.step)
             metrics = reporting.evaluation_metrics(result.returns[None])
             self._journal.write(step, metrics)
@@ -295,16 +309,22 @@ class Learner:
         """Waits for the evaluations that were asked for, and for the disk."""
         if interrupted:
             self._save(state, counters, None)
-        elif self._returns is None and not self._to.examiner.expected:
+        elif self._returns_of(counters) is None and not self._to.examiner.expected:
             self._evaluate(state, counters)  # the learner before ended too soon for it
-        deadline = time.monotonic() + self._plan.config.timeout_seconds
-        while self._to.examiner.expected and time.monotonic() < deadline:
+        patience = self._plan.config.timeout_seconds
+        began, asked_again = time.monotonic(), False
+        while not interrupted and self._to.examiner.expected:
             self._look_after()
             time.sleep(0.02)
+            waited = time.monotonic() - began
+            if waited > patience:
+                break
+            if waited > patience / 3 and not asked_again:
+                self._to.examiner.again()  # an evaluator that died has lost what it had
+                asked_again = True
         while wait(self._saving, timeout=0.5).not_done:
             self._to.beat()
         for saving in self._saving:
             self._check_written(saving)
         self._saving = []
         self._to.beat()
-        self._journal.release(everything=True)

@@ -224,16 +224,18 @@ class Fetcher:
 
     def _run(self) -> None:
         config = reverb.SamplerConfig(batch_size=1, batches_ahead=0)
-        seen = -1
+        seen = None
         try:
             with self._client.sampler(PARAMETERS, config) as sampler:
                 while not self._stopped.wait(self._seconds):
                     try:
                         table = self._client.server_info().tables[PARAMETERS]
-                        if table.num_inserts == seen or not table.current_size:
+                        # A server that comes back counts anew.
+                        now = (self._client.epoch, table.num_inserts)
+                        if now == seen or not table.current_size:
                             continue
                         self._take(sampler.next(self._seconds + 5.0))
-                        seen = table.num_inserts
+                        seen = now
                     except (reverb.DeadlineError, reverb.UnavailableError):
                         continue  # act on with what is there
         except Exception as error:  # told to the actor by its next call
@@ -253,7 +255,8 @@ class Fetcher:
             time.monotonic(),
         )
         with self._change:
-            if self._latest is None or fetched.serial != self._latest.serial:
+            # A server that comes back may have older ones than are here.
+            if self._latest is None or fetched.serial > self._latest.serial:
                 self.count += 1
                 self._latest = fetched
                 self._change.notify_all()

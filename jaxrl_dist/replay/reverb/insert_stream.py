@@ -151,6 +151,11 @@ class InsertStream:
         self._room.wait(deadline - began)
         self._blocked_seconds += time.monotonic() - began
 
+    def check(self) -> None:
+        """Raises what the server refused, if it did."""
+        with self.lock:
+            self._check()
+
     def _check(self) -> None:
         if self._error is not None:
             raise_again(self._error)

@@ -145,6 +145,14 @@ class Writer:
         """Whether it has ended."""
         return self._closed
 
+    def check(self) -> None:
+        """Looks whether what was sent so far has been refused; waits for nothing.
+
+        Raises:
+            ReverbError: it has, or the writer is closed.
+        """
+        self._stream.check()
+
     def metrics(self) -> InsertMetrics:
         """What was done so far."""
         return self._stream.metrics()
