@@ -9,23 +9,35 @@ from jaxrl_dist import runs
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.networks.recurrent import CoreConfig
 from jaxrl_dist.training.actors_config import ActorsConfig
 from tests.small_experiments import PRIORITIZED, saved_leaves, small
 from tests.training.actor_threads import run
 
 pytestmark = pytest.mark.reverb
+PPO = PPOConfig(num_minibatches=2)
 CASES = {
-    "impala": (IMPALAConfig(), None, 1),
-    "ppo with two actors as on two devices": (PPOConfig(num_minibatches=2), None, 2),
-    "dqn from a prioritized replay": (DQNConfig(), PRIORITIZED, 1),
+    "impala": (IMPALAConfig(), None, 1, {}),
+    "ppo with two actors as on two devices": (PPO, None, 2, {}),
+    "ppo that remembers": (PPO, None, 1, {"core": CoreConfig("gru", 4)}),
+    "dqn from a prioritized replay": (DQNConfig(), PRIORITIZED, 1, {}),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("impala",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in CASES
+    ],
+)
 def test_its_parameters_are_those_of_the_on_device_runtime(name, tmp_path, monkeypatch):
     monkeypatch.setenv("CI", "1")  # plain lines
-    config, replay, number = CASES[name]
-    on_device = small(config, num_devices=number, replay=replay)
+    config, replay, number, network = CASES[name]
+    on_device = small(config, num_devices=number, replay=replay, **network)
     environment = dataclasses.replace(on_device.environment, scale_rewards=not replay)
     on_device = dataclasses.replace(on_device, environment=environment)
     runtime = ActorsConfig(
