@@ -54,8 +54,7 @@ def test_processes_train_and_leave_a_folder_that_all_commands_understand(tmp_pat
     assert f"everything is in {folder}" in ended.stdout
     made = RunFolder(folder)
     summary = json.loads(made.summary.read_text())
-    # Last rows are no steps, and an episode of CartPole has 9 rows at the least.
-    assert 1700 < summary["env_steps"] <= 2000
+    assert 1900 < summary["env_steps"] <= 2000
     assert summary["evaluation"]["episodes"] == 4
     assert made.learning_curve.exists()
     rows = read_rows(made.metrics)
@@ -75,7 +74,7 @@ def test_processes_train_and_leave_a_folder_that_all_commands_understand(tmp_pat
 
     more = command("jaxrl_dist", "resume", folder, "--budget.total-steps", "3000")
     assert more.returncode == 0, more.stderr
-    assert json.loads(made.summary.read_text())["env_steps"] > 2600
+    assert json.loads(made.summary.read_text())["env_steps"] > 2900
     played = command("jaxrl_dist", "evaluate", folder, "--episodes", "3")
     assert played.returncode == 0, played.stderr
     assert "greedy" in played.stdout
