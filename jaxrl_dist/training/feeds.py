@@ -206,8 +206,12 @@ class RoundsSource(Source):
 
     def make(self, seconds: float) -> Fed:
         """The next batch; see `Feed`."""
+        deadline = time.monotonic() + seconds
         while len(self._found) < self.flow.num_envs:
-            packed = self.packed(self._sampler.next(seconds))
+            left = deadline - time.monotonic()
+            if left <= 0:  # rows came, of another round
+                raise reverb.DeadlineError(f"no whole round within {seconds:g} s")
+            packed = self.packed(self._sampler.next(left))
             rows: Row = self.row.unpack(packed[0])
             for index, source in enumerate(rows.source):
                 if rows.version[index] == self.version:

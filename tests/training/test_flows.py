@@ -212,10 +212,9 @@ def test_a_round_is_one_rollout_of_each_environment_by_its_own_parameters():
         with Threads(*actors), reverb.Client(server.address) as client:
             source = RoundsSource(client, flow, ROW, 1, num_actors=2)
             source.version = 5
+            # Rows keep coming, but not those that the round still needs.
             with pytest.raises(reverb.DeadlineError):
-                for _ in range(50):
-                    source.make(0.2)
-                    pytest.fail("a round was complete without actor 0")
+                source.make(1.0)
             versions[0] = 5
             fed = source.make(SECONDS)
     assert fed.versions.tolist() == [5] * 2 * SIZE
