@@ -9,11 +9,12 @@ READY := .venv/.ready
 train: $(READY)
 	$(BIN)/python -m experiments.cartpole_ppo
 
+test: export TEST_COMPILATION := quick
 test: lint
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations=15
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow --durations=15
+	$(BIN)/python -m pytest -m slow --timeout 3600 --durations=15
 
 # Breaks the losses in a thousand small ways; fails if 5% of them go unnoticed.
 mutants: $(READY)

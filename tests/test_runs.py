@@ -77,7 +77,12 @@ for name, experiment in REPLAYED.items():
         experiment, runtime=dataclasses.replace(experiment.runtime, num_devices=2)
     )
 SLOW = {  # each compiles for long, and shows little that the others do not
+    "ppo on 2 devices",
+    "a2c on 1 device",
+    "a2c on 2 devices",
+    "impala behind by 3 on 1 device",
     "dqn with replay on 1 device",
+    "dqn with replay on 2 devices",
     "recurrent ppo on 1 device",
     "rainbow with replay on 2 devices",
     "sac with replay on 1 device",

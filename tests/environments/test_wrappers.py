@@ -46,7 +46,8 @@ def test_velocities_and_nothing_else_read_zero(name, hidden):
     expected = np.array(rows.observation)
     assert expected[-1, :, hidden].all()
     expected[..., hidden] = 0
-    np.testing.assert_array_equal(masked.observation, expected)
+    # Two programs, whose last bit may differ; what is hidden is exactly zero.
+    np.testing.assert_allclose(masked.observation, expected, rtol=1e-6, atol=0.0)
 
 
 def test_any_index_of_a_vector_can_be_hidden():

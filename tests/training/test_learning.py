@@ -1,5 +1,7 @@
 """Every agent learns a task of seconds, on one device or several."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -54,27 +56,33 @@ def following() -> Environment:
     return Environment(spec, reset, step)
 
 
+CASES: dict[str, tuple[Any, int, int]] = {  # agent, devices, updates behind
+    "ppo": (PPOConfig(STEP_SIZE, num_minibatches=2), 1, 0),
+    "a2c on 2 devices": (A2CConfig(STEP_SIZE), 2, 0),
+    "impala on 4 devices, actors 5 updates behind": (IMPALAConfig(STEP_SIZE), 4, 5),
+    "dqn on 2 devices": (DQNConfig(LEARNER), 2, 0),
+    "c51, actors 3 updates behind": (
+        C51Config(LEARNER, Support(21, 0.0, LENGTH)),
+        1,
+        3,
+    ),
+    "pqn on 2 devices": (PQNConfig(STEP_SIZE, gamma=0.5, num_minibatches=4), 2, 0),
+    "qr_dqn": (QRDQNConfig(LEARNER, num_quantiles=8), 1, 0),
+    "iqn": (IQNConfig(LEARNER, 4, 4, 4, num_cosines=8), 1, 0),
+}
+QUICK = (
+    "ppo",
+    "impala on 4 devices, actors 5 updates behind",
+    "dqn on 2 devices",
+    "c51, actors 3 updates behind",
+)
+
+
 @pytest.mark.parametrize(
     ("config", "num_devices", "lag"),
     [
-        (PPOConfig(STEP_SIZE, num_minibatches=2), 1, 0),
-        (A2CConfig(STEP_SIZE), 2, 0),
-        (IMPALAConfig(STEP_SIZE), 4, 5),
-        (DQNConfig(LEARNER), 2, 0),
-        (C51Config(LEARNER, Support(21, 0.0, LENGTH)), 1, 3),
-        (PQNConfig(STEP_SIZE, gamma=0.5, num_minibatches=4), 2, 0),
-        (QRDQNConfig(LEARNER, num_quantiles=8), 1, 0),
-        (IQNConfig(LEARNER, 4, 4, 4, num_cosines=8), 1, 0),
-    ],
-    ids=[
-        "ppo",
-        "a2c on 2 devices",
-        "impala on 4 devices, actors 5 updates behind",
-        "dqn on 2 devices",
-        "c51, actors 3 updates behind",
-        "pqn on 2 devices",
-        "qr_dqn",
-        "iqn",
+        pytest.param(*case, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for name, case in CASES.items()
     ],
 )
 def test_an_agent_learns_to_follow_cues(config, num_devices, lag):
