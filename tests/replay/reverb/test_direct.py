@@ -53,26 +53,28 @@ def echo():
     server.stop(None).wait()
 
 
+def serve(listener, script, heard):
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection, contextlib.suppress(ConnectionError):
+            connection.sendall(script)
+            while some := connection.recv(1 << 16):
+                heard.extend(some)
+
+
 @pytest.fixture
 def scripted():
     """Makes servers that send given bytes to whoever comes, and then read."""
-    listeners, calls = [], []
-
-    def serve(listener, script, heard):
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection, contextlib.suppress(ConnectionError):
-                connection.sendall(script)
-                while some := connection.recv(1 << 16):
-                    heard.extend(some)
+    listeners, calls, threads = [], [], []
 
     def make(script):
         listener, heard = socket.create_server(("localhost", 0)), bytearray()
         arguments = (listener, script, heard)
-        threading.Thread(target=serve, args=arguments, daemon=True).start()
+        threads.append(threading.Thread(target=serve, args=arguments, daemon=True))
+        threads[-1].start()
         listeners.append(listener)
         calls.append(DirectCalls(f"localhost:{listener.getsockname()[1]}"))
         return calls[-1], heard
@@ -81,7 +83,11 @@ def scripted():
     for each in calls:
         each.close()
     for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)  # closing alone wakes nobody who accepts
         listener.close()
+    for thread in threads:
+        thread.join(5.0)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("size", [0, 1, 16_379, 16_380, 50_000])
