@@ -17,7 +17,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,6 +70,7 @@ class Checkpoints:
         self.keep_last = keep_last
         self.keep_best = keep_best
         self._writer: ThreadPoolExecutor | None = None
+        self._to_be_rated: set[int] = set()
 
     def steps(self) -> list[int]:
         """Steps of which there is a checkpoint, damaged or not, in rising order."""
@@ -127,6 +128,7 @@ class Checkpoints:
         *,
         metric: float | None,
         metadata: Mapping[str, Any],
+        to_be_rated: bool = False,
     ) -> Future[Path]:
         """Fetches a state, and writes it while the caller goes on.
 
@@ -138,6 +140,7 @@ class Checkpoints:
             state: may change or be given away once this returns.
             metric: greater is better.
             metadata: for whoever resumes.
+            to_be_rated: keep it until `rate_in_background` has said how good it is.
 
         Returns:
             A promise of the checkpoint's folder; its `result` raises what went wrong.
@@ -156,20 +159,56 @@ class Checkpoints:
         }
         about_text = json.dumps(about, indent=1)
         arrays = leaves.to_host(described, state)
+        if to_be_rated:
+            self._to_be_rated.add(step)
+        return self._in_background(self._write, step, about_text, arrays)
+
+    def rate_in_background(self, step: int, metric: float) -> Future[Path]:
+        """Says how good a state is that has been saved, once that is known.
+
+        Args:
+            step: of the checkpoint, saved with `to_be_rated`.
+            metric: greater is better; NaN if it remains unknown.
+
+        Returns:
+            A promise of the checkpoint's folder; its `result` raises what went wrong.
+        """
+        return self._in_background(self._rate, step, metric)
+
+    def _in_background(self, action: Callable[..., Path], *arguments: Any) -> Future:
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
-        return self._writer.submit(self._write, step, about_text, arrays)
+        return self._writer.submit(action, *arguments)
 
     def _write(self, step: int, about_text: str, arrays: dict[str, np.ndarray]) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(f"{UNFINISHED}*"):
-            shutil.rmtree(leftover)
-        unfinished = self.folder / f"{UNFINISHED}{step:012d}"
+        unfinished = self._begin(step)
         unfinished.mkdir()
         (unfinished / ABOUT).write_text(about_text)
         files.write_arrays(unfinished / STATE, arrays)
-        files.write_digests(unfinished)
+        return self._end(step, unfinished)
 
+    def _rate(self, step: int, metric: float) -> Path:
+        unfinished = self._begin(step)
+        # The same files under another name: an interruption leaves the old checkpoint.
+        shutil.copytree(self._folder(step), unfinished, copy_function=_link_or_copy)
+        about = json.loads((unfinished / ABOUT).read_text())
+        about["metric"] = metric if math.isfinite(metric) else None
+        for name in (ABOUT, files.DIGESTS):
+            (unfinished / name).unlink()
+        (unfinished / ABOUT).write_text(json.dumps(about, indent=1))
+        self._to_be_rated.discard(step)
+        return self._end(step, unfinished)
+
+    def _begin(self, step: int) -> Path:
+        """Where a checkpoint is made, which is not there yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(leftover)
+        return self.folder / f"{UNFINISHED}{step:012d}"
+
+    def _end(self, step: int, unfinished: Path) -> Path:
+        """Gives a checkpoint that is complete its name."""
+        files.write_digests(unfinished)
         final = self._folder(step)
         if final.exists():
             final.rename(self.folder / f"{UNFINISHED}replaced-{step:012d}")
@@ -276,7 +315,7 @@ class Checkpoints:
 
     def _prune(self, just_saved: int) -> None:
         steps = self.steps()
-        keep = {just_saved, *steps[-self.keep_last :]}
+        keep = {just_saved, *steps[-self.keep_last :], *self._to_be_rated}
         if self.keep_best and (best := self.best()) is not None:
             keep.add(best)
         for step in set(steps) - keep:
@@ -289,3 +328,10 @@ class Checkpoints:
         leaving = self.folder / f"{UNFINISHED}removed-{step:012d}"
         self._folder(step).rename(leaving)
         shutil.rmtree(leaving)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copy2(source, target)

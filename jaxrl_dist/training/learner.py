@@ -1,14 +1,9 @@
 """The learner: it takes what actors send, learns, publishes, reports and saves."""
 
-import errno
-import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_dist.checkpoints import Checkpoints
@@ -36,10 +31,10 @@ from jaxrl_dist.training.measuring import (
 )
 from jaxrl_dist.training.on_device import TrainState
 from jaxrl_dist.training.parameters import Publisher
+from jaxrl_dist.training.saving import Saver
 from jaxrl_dist.training.telemetry import Collector
 from jaxrl_dist.types import ArrayTree
 
-FULL_DISK_BYTES = 1 << 20  # free, below which it is full
 REPORT_SECONDS = 1.0  # reports are not more frequent
 SLOW_REPORT_SECONDS = 10.0  # and not rarer
 
@@ -89,8 +84,7 @@ class Learner:
         self._lag, self._actors = Lag(), Actors()
         self._epoch = connections.client.epoch
         self._ranked: tuple[np.ndarray, Any] | None = None
-        self._states: dict[int, tuple[TrainState, Counters]] = {}  # being evaluated
-        self._saving: list[Future] = []
+        self._saver = Saver(checkpoints, plan.metadata)
         self._evaluated: tuple[int, np.ndarray] | None = None  # by updates, the latest
         self._clock = self._reported = time.monotonic()
         self._updates_reported, self._waited_reported = 0, 0.0
@@ -116,7 +110,7 @@ class Learner:
             return self._run(state, counters, wish)
         finally:
             self._journal.release(everything=True)
-            wait(self._saving)  # something was raised; orbax needs a process
+            self._saver.abandon(self._plan.config.timeout_seconds)
 
     def _run(
         self, state: TrainState, counters: Counters, wish: Interruption
@@ -255,8 +249,7 @@ class Learner:
         acting = of_first(self._learning.acting(state))
         self._to.examiner.ask(counters.updates, counters.env_steps, acting)
         self._journal.expect(counters.env_steps)
-        self._states[counters.updates] = jax.tree.map(jnp.copy, state), counters
-        self._save(state, counters, None)
+        self._saver.save(state, counters, to_be_rated=True)
 
     def _look_after(self) -> None:
         """Takes the evaluations that came, and tells a server that lost everything."""
@@ -266,8 +259,8 @@ class Learner:
             metrics = reporting.evaluation_metrics(result.returns[None])
             self._journal.write(step, metrics)
             self._journal.arrived(step)
-            state, counters = self._states.pop(int(result.number))
-            self._save(state, counters, float(result.returns.mean()))
+            quality = float(result.returns.mean())
+            self._saver.rate(step, quality)
         self._journal.release()
         self._to.publisher.check()
         self._to.beat()
@@ -277,38 +270,10 @@ class Learner:
             self._to.publisher.again()
             self._to.examiner.again()
 
-    def _save(
-        self, state: TrainState, counters: Counters, quality: float | None
-    ) -> None:
-        """Has a checkpoint written while the run goes on."""
-        for saving in [x for x in self._saving if x.done()]:
-            self._saving.remove(saving)
-            self._check_written(saving)
-        self._saving.append(
-            self._checkpoints.save_in_background(
-                counters.env_steps,
-                state,
-                metric=quality,
-                metadata=self._plan.metadata | {"counters": counters._asdict()},
-            )
-        )
-
-    def _check_written(self, saving: Future) -> None:
-        """Raises what went wrong, by the name of a full disk if there is one."""
-        try:
-            saving.result()
-        except Exception as error:  # whatever the writer made of it
-            folder = self._checkpoints.folder.parent
-            if shutil.disk_usage(folder).free >= FULL_DISK_BYTES:
-                raise
-            raise OSError(
-                errno.ENOSPC, "no checkpoint can be written: the disk is full", folder
-            ) from error
-
     def _finish(self, state: TrainState, counters: Counters, interrupted: bool) -> None:
         """Waits for the evaluations that were asked for, and for the disk."""
         if interrupted:
-            self._save(state, counters, None)
+            self._saver.save(state, counters)
         elif self._returns_of(counters) is None and not self._to.examiner.expected:
             self._evaluate(state, counters)  # the learner before ended too soon for it
         patience = self._plan.config.timeout_seconds
@@ -322,9 +287,5 @@ class Learner:
             if waited > patience / 3 and not asked_again:
                 self._to.examiner.again()  # an evaluator that died has lost what it had
                 asked_again = True
-        while wait(self._saving, timeout=0.5).not_done:
-            self._to.beat()
-        for saving in self._saving:
-            self._check_written(saving)
-        self._saving = []
+        self._saver.finish(self._to.beat, patience)
         self._to.beat()

@@ -160,6 +160,28 @@ def test_of_equally_good_ones_the_latest_is_the_best(tmp_path):
     assert checkpoints.best() == 3
 
 
+def test_a_checkpoint_can_be_rated_later_and_is_kept_until_then(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep_last=1)
+
+    def save(step: int) -> None:
+        state = {"step": np.int32(step)}
+        checkpoints.save_in_background(
+            step, state, metric=None, metadata={"of": step}, to_be_rated=True
+        ).result()
+
+    for step in (10, 20, 30):
+        save(step)
+    assert checkpoints.steps() == [10, 20, 30]
+    checkpoints.rate_in_background(10, 7.0).result()
+    checkpoints.rate_in_background(20, float("nan")).result()
+    save(40)
+    checkpoints.rate_in_background(30, 5.0).result()
+    checkpoints.rate_in_background(40, 1.0).result()
+    assert (checkpoints.steps(), checkpoints.best()) == ([10, 40], 10)
+    restored, info = checkpoints.restore(10, like=SMALL)  # its digests are right
+    assert (restored["step"], info.metric, info.metadata) == (10, 7.0, {"of": 10})
+
+
 def test_without_keep_best_only_the_last_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep_last=1, keep_best=False)
     save_steps(checkpoints, 1, metric=5.0)

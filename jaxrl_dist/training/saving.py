@@ -1,0 +1,103 @@
+"""The learner's checkpoints: written while it goes on, rated when it is known how."""
+
+import errno
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Any
+
+from jaxrl_dist.checkpoints import Checkpoints
+from jaxrl_dist.training.host_loop import Counters
+from jaxrl_dist.training.on_device import TrainState
+
+FULL_DISK_BYTES = 1 << 20  # free, below which it is full
+
+
+class Saver:
+    """Has checkpoints written in the background, and finds out what went wrong."""
+
+    def __init__(self, checkpoints: Checkpoints, metadata: dict[str, Any]) -> None:
+        """Begins.
+
+        Args:
+            checkpoints: that take the states.
+            metadata: stored with every one of them.
+        """
+        self._checkpoints = checkpoints
+        self._metadata = metadata
+        self._under_way: list[Future] = []
+
+    def save(
+        self, state: TrainState, counters: Counters, *, to_be_rated: bool = False
+    ) -> None:
+        """Has a state saved.
+
+        Args:
+            state: may be given away once this returns.
+            counters: how far the run has come.
+            to_be_rated: keep it until `rate` has been called for its step.
+
+        Raises:
+            OSError: an earlier one cannot be written.
+        """
+        for saving in [x for x in self._under_way if x.done()]:
+            self._under_way.remove(saving)
+            self._check(saving)
+        self._under_way.append(
+            self._checkpoints.save_in_background(
+                counters.env_steps,
+                state,
+                metric=None,
+                metadata=self._metadata | {"counters": counters._asdict()},
+                to_be_rated=to_be_rated,
+            )
+        )
+
+    def rate(self, step: int, quality: float) -> None:
+        """Says how good the state of a step is; greater is better."""
+        rating = self._checkpoints.rate_in_background(step, quality)
+        self._under_way.append(rating)
+
+    def finish(self, meanwhile: Callable[[], None], timeout: float) -> None:
+        """Waits for the disk.
+
+        Args:
+            meanwhile: called several times a second.
+            timeout: seconds to wait.
+
+        Raises:
+            OSError: something cannot be written.
+            TimeoutError: the disk took longer.
+        """
+        began = time.monotonic()
+        while wait(self._under_way, timeout=0.5).not_done:
+            meanwhile()
+            if time.monotonic() - began > timeout:
+                raise TimeoutError(
+                    f"no checkpoint was written within {timeout:g} s in "
+                    f"{self._checkpoints.folder}"
+                )
+        under_way, self._under_way = self._under_way, []
+        for saving in under_way:
+            self._check(saving)
+
+    def abandon(self, timeout: float) -> None:
+        """Waits for what is under way, whatever becomes of it: orbax needs a process.
+
+        Args:
+            timeout: seconds to wait.
+        """
+        wait(self._under_way, timeout)
+
+    def _check(self, saving: Future) -> None:
+        """Raises what went wrong, by the name of a full disk if there is one."""
+        try:
+            saving.result()
+        except Exception as error:  # whatever the writer made of it
+            folder = self._checkpoints.folder.parent
+            if shutil.disk_usage(folder).free >= FULL_DISK_BYTES:
+                raise
+            raise OSError(
+                errno.ENOSPC, "no checkpoint can be written: the disk is full", folder
+            ) from error
