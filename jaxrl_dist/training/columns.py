@@ -76,24 +76,28 @@ def num_bytes(spec: ArraySpec) -> int:
     return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
 
 
-def columns_of(like: ArrayTree, *, bfloat16: bool = False) -> Columns:
+def columns_of(like: ArrayTree, *, in_bfloat16: str | None = None) -> Columns:
     """Finds the layout of a tree.
 
     Args:
         like: one row: arrays, or anything with a shape and a dtype.
-        bfloat16: arrays of float32 travel in half the bytes.
+        in_bfloat16: arrays of float32 whose names begin so travel in half the bytes.
     """
     pairs = jax.tree.leaves_with_path(like)
-
-    def dtype(leaf: Any) -> np.dtype:
-        halved = bfloat16 and leaf.dtype == jnp.float32
-        return np.dtype(jnp.bfloat16 if halved else leaf.dtype)
-
     names = tuple(
         jax.tree_util.keystr(path, simple=True, separator=".") or "value"
         for path, _ in pairs
     )
-    specs = tuple(ArraySpec(tuple(leaf.shape), dtype(leaf)) for _, leaf in pairs)
+
+    def spec(name: str, leaf: Any) -> ArraySpec:
+        wide = in_bfloat16 is None or not name.startswith(in_bfloat16)
+        kept = wide or leaf.dtype != jnp.float32
+        dtype = np.dtype(leaf.dtype if kept else jnp.bfloat16)
+        return ArraySpec(tuple(leaf.shape), dtype)
+
+    specs = tuple(
+        spec(name, leaf) for name, (_, leaf) in zip(names, pairs, strict=True)
+    )
     layout = [(n, s.shape, s.dtype.name) for n, s in zip(names, specs, strict=True)]
     digest = hashlib.sha256(repr(layout).encode()).hexdigest()[:16]
     return Columns(

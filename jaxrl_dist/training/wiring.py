@@ -62,7 +62,9 @@ def wire(
     small = row.num_bytes * flow.item_rows <= WHOLE_BYTES
     flow = flow._replace(whole=small or flow.kind != "replay")
     published = columns_of(
-        published_like(acting_like), bfloat16=config.bfloat16_parameters
+        published_like(acting_like),
+        # Not the statistics: a mean far from 0 would move by deviations.
+        in_bfloat16="arrays.params" if config.bfloat16_parameters else None,
     )
     requests = evaluator.request_columns(acting_like)
     results = evaluator.result_columns(num_episodes)

@@ -46,7 +46,7 @@ def test_rows_come_back_bit_for_bit_with_any_axes_in_front():
 
 
 def test_half_the_bytes_are_those_of_bfloat16():
-    columns = columns_of(LIKE, bfloat16=True)
+    columns = columns_of(LIKE, in_bfloat16="right.0")
     assert columns.num_bytes == 6 + 1 + 10 + 8
     back = columns.unpack(columns.pack(LIKE))
     assert back.right[0].dtype == jnp.bfloat16
@@ -54,6 +54,7 @@ def test_half_the_bytes_are_those_of_bfloat16():
         back.right[0].astype(np.float32), LIKE.right[0], rtol=1 / 128
     )
     np.testing.assert_array_equal(back.left["pixels"], LIKE.left["pixels"])
+    assert columns_of(LIKE, in_bfloat16="left").num_bytes == 6 + 1 + 20 + 8
 
 
 def test_another_layout_has_another_name_even_if_it_is_as_long():
