@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 
+from jaxrl_dist.exit_status import REFUSED
 from jaxrl_dist.experiment import Experiment, Plan, plan
 from jaxrl_dist.processes.ports import free_port
 from jaxrl_dist.replay import reverb
@@ -118,6 +119,11 @@ def _run(
     if built.flow.kind != "rounds":
         print(NOT_REPRODUCIBLE, flush=True)
     install_server()
+    print(
+        f"{named.name}: starting a Reverb server, a learner, an evaluator and "
+        f"{runtime.num_actors} actors; what they say stands in {folder.path / LOGS}",
+        flush=True,
+    )
     launcher = LocalLauncher(folder.path / LOGS)
     with interruptible() as wish:
         actor_learner.run(place, launcher, wish, tell)
@@ -144,8 +150,7 @@ def install_server() -> None:
         if not environment.is_installed():
             environment.prepare()
     except reverb.ServerError as error:
-        refused = actor_learner.REFUSED
-        raise actor_learner.ProcessFailedError(str(error), refused) from None
+        raise actor_learner.ProcessFailedError(str(error), REFUSED) from None
 
 
 def tell(event: Event) -> None:

@@ -13,8 +13,9 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,14 +24,13 @@ import tyro
 from jaxrl_dist import configuration, runs, runtimes
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.distribution import devices
+from jaxrl_dist.exit_status import FAILED, NOT_FINITE, REFUSED, SIGNALLED
 from jaxrl_dist.experiment import Experiment
 from jaxrl_dist.run_folder import RunFolder, Summary
 from jaxrl_dist.saved_runs import NamedExperiment, read
 from jaxrl_dist.training.actor_learner import ProcessFailedError
 from jaxrl_dist.training.host_loop import NotFiniteError
 from jaxrl_dist.training.interruption import Interrupted
-
-UNEXPECTED, WRONG_USE, NOT_FINITE, SIGNALLED = 1, 2, 3, 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,21 +78,40 @@ def with_one_line(action: Callable[[], None]) -> None:
         SystemExit: with the status that this module's docstring says, other than 0.
     """
     try:
-        action()
+        with _ended_by_sigterm():
+            action()
     except Interrupted as stop:
         print(stop, flush=True)
         raise SystemExit(SIGNALLED + stop.signal) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped at once; nothing more was saved", file=sys.stderr)
-        raise SystemExit(SIGNALLED + signal.SIGINT) from None
+        number = stop.args[0] if stop.args else signal.SIGINT
+        raise SystemExit(SIGNALLED + number) from None
     except NotFiniteError as error:
         _fail(error, NOT_FINITE)
     except ProcessFailedError as error:
         _fail(error, error.status)
     except (ValueError, FileNotFoundError) as error:
-        _fail(error, WRONG_USE)
+        _fail(error, REFUSED)
     except OSError as error:  # a full disk, or a file that may not be written
-        _fail(error, UNEXPECTED)
+        _fail(error, FAILED)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Makes SIGTERM end what runs as Ctrl-C does, where a run does not save first."""
+
+    def end(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python lets nobody else handle signals
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(error: Exception, status: int) -> None:

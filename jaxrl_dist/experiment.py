@@ -2,14 +2,8 @@
 
 import dataclasses
 import math
-import time
 import typing
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
-
-import jax
-import numpy as np
 
 from jaxrl_dist import configuration
 from jaxrl_dist.agents.a2c import A2CConfig
@@ -34,7 +28,6 @@ from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.networks.build import ActorCriticConfig
 from jaxrl_dist.networks.policy_and_critics import PolicyAndCriticsConfig
 from jaxrl_dist.replay.sequences import ReplayConfig
-from jaxrl_dist.training import learning
 from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.flow import Flow, make_flow
 from jaxrl_dist.training.from_replay import (
@@ -42,16 +35,9 @@ from jaxrl_dist.training.from_replay import (
     make_replay_setting,
     updates_per_rollout,
 )
-from jaxrl_dist.training.host_loop import Functions, Schedule
+from jaxrl_dist.training.host_loop import Schedule
 from jaxrl_dist.training.normaliser import make_normaliser
-from jaxrl_dist.training.on_device import (
-    OnDevice,
-    OnDeviceConfig,
-    Setting,
-    TrainState,
-    make_evaluate,
-    make_on_device,
-)
+from jaxrl_dist.training.on_device import OnDeviceConfig, Setting
 from jaxrl_dist.types import Agent
 
 MAX_SEED = 2**31 - 1
@@ -78,7 +64,8 @@ class Budget:
 
     Attributes:
         total_steps: environment steps of each seed, at most; the run ends with the last
-            whole update that fits in.
+            whole update that fits in. The last observation of an episode takes one as
+            well, and is no step: short episodes end a run visibly below.
         evaluations: at most, evenly spread, the last one at the run's end, from 1; a
             checkpoint follows each.
         reports: of training metrics, at most, evenly spread, from 1; an evaluation
@@ -204,7 +191,21 @@ def plan(experiment: Experiment) -> Plan:
         policy_lag_updates=config.runtime.policy_lag_updates,
         replay=replay,
     )
-    return Plan(setting, schedule, num_devices, _flow(config, agent))
+    flow = _flow(config, agent)
+    if flow is not None and flow.kind == "replay":
+        assert config.replay is not None
+        schedule = _in_updates(config.replay, config.budget)
+    return Plan(setting, schedule, num_devices, flow)
+
+
+def _in_updates(replay: ReplayConfig, budget: Budget) -> Schedule:
+    """The schedule of a learner that draws what actors insert, in its own updates.
+
+    None is made before the replay is warm. So many are due when the budget's steps have
+    been taken.
+    """
+    learnt_from = budget.total_steps - replay.warmup_steps
+    return _spread(max(1, int(replay.updates_per_step * learnt_from)), budget)
 
 
 def _flow(config: Experiment, agent: Agent) -> Flow | None:
@@ -304,7 +305,7 @@ def _replay_setting(
     if config.replay is None:
         raise ValueError(f"replay must be set: {name} learns from one")
     with settings_of("replay", config.replay):
-        return make_replay_setting(
+        setting = make_replay_setting(
             config.replay,
             agent,
             num_envs=config.environment.num_envs,
@@ -313,6 +314,13 @@ def _replay_setting(
             num_devices=num_devices,
             axis_name=axis_name,
         )
+    if setting.warmup_rollouts >= schedule.total:
+        raise ValueError(
+            f"budget.total_steps is {config.budget.total_steps}, and learning begins "
+            f"after replay.warmup_steps, {config.replay.warmup_steps}: nothing would "
+            "be learnt"
+        )
+    return setting
 
 
 def make_schedule(config: Experiment) -> Schedule:
@@ -329,74 +337,13 @@ def make_schedule(config: Experiment) -> Schedule:
             f"{steps_per_update}: environment.num_envs {config.environment.num_envs} "
             f"times runtime.rollout_steps {config.runtime.rollout_steps}"
         )
+    return _spread(total, config.budget)
+
+
+def _spread(total: int, budget: Budget) -> Schedule:
+    """Reports and evaluations, evenly spread over a number of updates."""
     return Schedule(
         total=total,
-        report_every=-(-total // config.budget.reports),
-        evaluate_every=-(-total // config.budget.evaluations),
+        report_every=-(-total // budget.reports),
+        evaluate_every=-(-total // budget.evaluations),
     )
-
-
-class Compiled(NamedTuple):
-    """The compiled functions of a run."""
-
-    functions: Functions
-    seconds: float  # tracing and compiling, or fetching from the cache
-    first_state: TrainState | None  # from which a run starts; None if there is another
-
-
-def build_run(experiment: Experiment, built: Plan) -> OnDevice:
-    """The functions of a plan, not compiled yet."""
-    return make_on_device(
-        built.setting, num_devices=built.num_devices, num_seeds=experiment.num_seeds
-    )
-
-
-def state_shapes(experiment: Experiment, built: Plan) -> TrainState:
-    """Shapes and types of a plan's state, [D, S, ...]; nothing is computed."""
-    if built.flow is not None:
-        return learning.state_like(
-            built.setting, built.flow, built.num_devices, experiment.seed
-        )
-    run = build_run(experiment, built)
-    return jax.eval_shape(lambda: run.init(experiment.seed))
-
-
-def compile_plan(
-    experiment: Experiment,
-    built: Plan,
-    *,
-    first_state: bool = True,
-    meanwhile: Callable[[], None] = lambda: None,
-) -> Compiled:
-    """Compiles a plan: its functions at the same time, in a thread each.
-
-    Args:
-        experiment: what is run.
-        built: of `plan`.
-        first_state: make the state from which a run starts.
-        meanwhile: something else to be done while XLA compiles; has been done then.
-    """
-    started = time.perf_counter()
-    run = build_run(experiment, built)
-    evaluate = make_evaluate(
-        built.setting,
-        num_devices=built.num_devices,
-        num_seeds=experiment.num_seeds,
-        num_episodes=experiment.budget.eval_episodes,
-    )
-    like = jax.eval_shape(lambda: run.init(experiment.seed))
-    number = np.int32(0)
-    with ThreadPoolExecutor() as threads:
-        # Tracing needs Python, and only one thread at a time has it; XLA does not. What
-        # takes XLA longest is traced first.
-        train = threads.submit(devices.trace(run.train, like, number, number))
-        play = threads.submit(devices.trace(evaluate, like, number, number))
-        state: Future[TrainState] | None = None
-        if first_state:
-            state = threads.submit(run.init, experiment.seed)
-        other = threads.submit(meanwhile)
-        functions = Functions(train.result(), play.result())
-        begin = state.result() if state else None
-        seconds = time.perf_counter() - started
-        other.result()
-    return Compiled(functions, seconds, begin)

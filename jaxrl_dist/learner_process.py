@@ -20,7 +20,7 @@ from jaxrl_dist.training import experience, feeds, handshake, supervision_record
 from jaxrl_dist.training.evaluator import Examiner
 from jaxrl_dist.training.experience import EXPERIENCE
 from jaxrl_dist.training.heartbeat import START_SECONDS, beat
-from jaxrl_dist.training.host_loop import Counters, Outcome, Schedule
+from jaxrl_dist.training.host_loop import Counters, Outcome
 from jaxrl_dist.training.interruption import (
     Interruption,
     interruptible,
@@ -129,18 +129,14 @@ def close(connections: Connections) -> None:
 
 
 def make_plan(part: Part, folder: RunFolder) -> Plan:
-    """Says the budget in updates of the learner."""
+    """What the learner of a run is to do."""
     record = folder.path / supervision_record.NAME
-    flow, schedule = part.wiring.flow, part.plan.schedule
-    replay, beta = part.plan.setting.replay, (0.0, 0.0)
-    if flow.kind == "replay" and replay is not None:
-        number, beta = replay.updates_per_rollout, replay.beta
-        schedule = Schedule(*(number * x for x in schedule))
+    replay = part.plan.setting.replay
     return Plan(
         config=part.runtime,
-        flow=flow,
-        schedule=schedule,
-        beta=beta,
+        flow=part.wiring.flow,
+        schedule=part.plan.schedule,
+        beta=(0.0, 0.0) if replay is None else replay.beta,
         metadata={"experiment": part.named.name},
         restarts=lambda: sum(supervision_record.read_restarts(record).values()),
     )

@@ -1,5 +1,6 @@
 """What there is: experiment modules, and the runs that lie under a folder."""
 
+import contextlib
 import importlib
 import json
 import pkgutil
@@ -36,14 +37,14 @@ def experiments() -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def runs(root: Path) -> list[tuple[str, str, str]]:
+def runs(root: Path) -> list[tuple[str, str, str, str]]:
     """Finds runs, at any depth.
 
     Args:
         root: folder in which to look; it need not exist.
 
     Returns:
-        Folder, steps and evaluation of each, in the order of folders.
+        Folder, experiment, steps and evaluation of each, in the order of folders.
     """
     found = (RunFolder(config.parent) for config in sorted(root.rglob("config.json")))
     return [_describe(folder) for folder in found]
@@ -57,14 +58,17 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield ("  " + "  ".join(cells)).rstrip()
 
 
-def _describe(folder: RunFolder) -> tuple[str, str, str]:
+def _describe(folder: RunFolder) -> tuple[str, str, str, str]:
+    path, name = str(folder.path), "of something else"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not ours
+        name = json.loads(folder.config.read_text(encoding="utf-8"))["name"]
     try:
         summary = json.loads(folder.summary.read_text(encoding="utf-8"))
         evaluation = summary["evaluation"]
         steps = f"{summary['env_steps']:,} steps"
     except (OSError, ValueError, KeyError):  # killed, or still running
-        return str(folder.path), "has not ended", ""
+        return path, name, "has not ended", ""
     if evaluation is None:
-        return str(folder.path), steps, "not evaluated"
+        return path, name, steps, "not evaluated"
     mean, std = evaluation["return_mean"], evaluation["return_std"]
-    return str(folder.path), steps, f"return {mean:.4g} ± {std:.2g}"
+    return path, name, steps, f"return {mean:.4g} ± {std:.2g}"

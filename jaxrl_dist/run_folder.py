@@ -50,6 +50,8 @@ class Summary:
         agent: name of the agent.
         seed: the first one.
         num_seeds: independent runs at once.
+        updates: how often was learned: after each rollout, or from each batch of
+            trajectories that actors sent.
         env_steps: environment steps taken, each seed's counted.
         compile_seconds: tracing and compiling, cached or not.
         train_seconds: acting and learning, without compiling and evaluating.
@@ -65,6 +67,7 @@ class Summary:
     agent: str
     seed: int
     num_seeds: int
+    updates: int
     env_steps: int
     compile_seconds: float
     train_seconds: float

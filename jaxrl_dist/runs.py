@@ -9,14 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl_dist import configuration, plots
-from jaxrl_dist.experiment import (
-    Compiled,
-    Experiment,
-    Plan,
-    compile_plan,
-    plan,
-    state_shapes,
-)
+from jaxrl_dist.compiling import Compiled, compile_plan, state_shapes
+from jaxrl_dist.experiment import Experiment, Plan, plan
 from jaxrl_dist.loggers import JsonLines, Many, TensorBoard, Terminal
 from jaxrl_dist.loggers.json_lines import read_rows
 from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
@@ -88,6 +82,7 @@ def start(
     experiment = dataclasses.replace(experiment, runtime=runtime)
     named = NamedExperiment(name, experiment)
     with RunFolder.prepared(output_dir, name, experiment.seed) as folder:
+        _say_what_takes_long(named, built)
         compiled = compile_plan(experiment, built, meanwhile=_import_the_rest)
         folder.write_config(named)
     session = Session(named, built, folder, Counters(), began)
@@ -133,6 +128,7 @@ def resume(
     counters = Counters(**info.metadata["counters"])
     if counters.updates >= built.schedule.total:
         return None
+    _say_what_takes_long(named, built)
     compiled = compile_plan(
         experiment, built, first_state=False, meanwhile=_import_the_rest
     )
@@ -170,6 +166,12 @@ def _actor_runs() -> Any:
         return importlib.import_module("jaxrl_dist.actor_runs")
     except ImportError as error:
         raise ValueError(str(error)) from None
+
+
+def _say_what_takes_long(named: NamedExperiment, built: Plan) -> None:
+    number = built.num_devices
+    devices = "1 device" if number == 1 else f"{number} devices"
+    print(f"{named.name}: compiling for {devices}", flush=True)
 
 
 def _import_the_rest() -> None:
@@ -252,6 +254,7 @@ def _sum_up(session: Session, compile_seconds: float, outcome: Outcome) -> Summa
         agent=type(experiment.agent).__name__.removesuffix("Config"),
         seed=experiment.seed,
         num_seeds=experiment.num_seeds,
+        updates=counters.updates,
         env_steps=counters.env_steps,
         compile_seconds=compile_seconds,
         train_seconds=counters.train_seconds,

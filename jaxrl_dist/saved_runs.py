@@ -9,12 +9,13 @@ import numpy as np
 
 from jaxrl_dist.checkpoints import Checkpoints
 from jaxrl_dist.checks import check_at_least, check_in_range
+from jaxrl_dist.compiling import state_shapes
 from jaxrl_dist.environments.build import HostConfig
-from jaxrl_dist.experiment import MAX_SEED, Experiment, Plan, plan, state_shapes
+from jaxrl_dist.experiment import MAX_SEED, Experiment, Plan, plan
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.training import reporting
 from jaxrl_dist.training.on_device import TrainState, make_evaluate, normalised
-from jaxrl_dist.training.on_host import make_host_player
+from jaxrl_dist.training.on_host import make_host_player, players
 from jaxrl_dist.types import ArrayTree, TimeStep
 
 
@@ -100,14 +101,15 @@ def evaluate(
     environment = restored.named.experiment.environment
     if isinstance(environment, HostConfig):
         acting = _first_seed(restored)
-        play_on_host = make_host_player(
-            restored.plan.setting,
-            environment,
-            acting,
-            num_episodes=episodes,
-            greedy=greedy,
-        )
-        return play_on_host(acting, seed, 0)[None]
+        with players(environment, episodes) as host:
+            play_on_host = make_host_player(
+                restored.plan.setting,
+                host,
+                acting,
+                num_episodes=episodes,
+                greedy=greedy,
+            )
+            return play_on_host(acting, seed, 0)[None]
     play = make_evaluate(
         restored.plan.setting,
         num_devices=restored.plan.num_devices,

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 
 from jaxrl_dist.compilation_cache import use_compilation_cache
 from jaxrl_dist.environments.build import HostConfig
+from jaxrl_dist.exit_status import FAILED, NOT_FINITE, REFUSED, SIGNALLED
 from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.training import actor, evaluator, on_host
@@ -33,7 +34,6 @@ from jaxrl_dist.training.interruption import Interrupted
 from jaxrl_dist.training.parameters import Fetcher
 from jaxrl_dist.training.telemetry import Reporter
 
-REFUSED, FAILED, NOT_FINITE, SIGNALLED = 2, 1, 3, 128
 LOOK_SECONDS, ANSWER_SECONDS = 0.5, 2.0  # between questions to the server, for one
 SERVER_STOP_SECONDS = 60.0  # for its last checkpoint
 REFUSALS = (
@@ -80,28 +80,24 @@ def act(part: Part, address: str, index: int, beat: Callable[..., None]) -> None
         key = jax.random.fold_in(key, incarnation)
     beat(START_SECONDS)
     setting, environment = part.plan.setting, experiment.environment
-    if isinstance(environment, HostConfig):
-        collect = on_host.make_host_collect(
-            setting, wiring.flow, share, key, wiring.acting_like, config=environment
-        )
-    else:
-        collect = make_collect(setting, wiring.flow, share, key, wiring.acting_like)
-    links = actor.Links(
-        client=client,
-        fetcher=Fetcher(
+    compiling = (setting, wiring.flow, share, key, wiring.acting_like)
+    with contextlib.closing(client), contextlib.ExitStack() as ending:
+        if isinstance(environment, HostConfig):
+            host = ending.enter_context(environment.build(size))
+            collect = on_host.make_host_collect(
+                *compiling, environment=host, each_step=beat
+            )
+        else:
+            collect = make_collect(*compiling)
+        fetcher = Fetcher(
             client, wiring.published, wiring.acting_like, seconds_between(part)
-        ),
-        reporter=Reporter(client),
-        beat=beat,
-    )
-    sender = actor.Sender(links, wiring.flow, runtime, wiring.row, share)
-    try:
+        )
+        ending.callback(fetcher.close)
+        links = actor.Links(client, fetcher, Reporter(client), beat)
+        sender = actor.Sender(links, wiring.flow, runtime, wiring.row, share)
         actor.Actor(index, incarnation, links, collect, sender).run(
             runtime, lock_step=wiring.flow.kind == "rounds"
         )
-    finally:
-        links.fetcher.close()
-        client.close()
 
 
 def seconds_between(part: Part) -> float:
@@ -120,38 +116,36 @@ def evaluate(part: Part, address: str, beat: Callable[..., None]) -> None:
     """Evaluates for ever; the arguments are those of `act`."""
     client = connect(address, part, functools.partial(beat, START_SECONDS))
     beat(START_SECONDS)
-    try:
+    with contextlib.closing(client), make_player(part, beat) as play:
         evaluator.run(
             client,
-            make_player(part, beat),
+            play,
             requests=part.wiring.requests,
             results=part.wiring.results,
             beat=beat,
         )
-    finally:
-        client.close()
 
 
+@contextlib.contextmanager
 def make_player(
     part: Part, beat: Callable[..., None]
-) -> Callable[[Acting, int], np.ndarray]:
+) -> Iterator[Callable[[Acting, int], np.ndarray]]:
     """What plays whole episodes, on the device or on the host."""
     experiment = part.named.experiment
     number = experiment.budget.eval_episodes
     if not isinstance(experiment.environment, HostConfig):
-        return evaluator.make_player(
+        yield evaluator.make_player(
             part.plan.setting,
             seed=experiment.seed,
             num_episodes=number,
             acting_like=part.wiring.acting_like,
         )
-    play = on_host.make_host_player(
-        part.plan.setting,
-        experiment.environment,
-        part.wiring.acting_like,
-        num_episodes=number,
-    )
-    return lambda acting, index: play(acting, experiment.seed, index, beat)
+        return
+    with on_host.players(experiment.environment, number) as host:
+        play = on_host.make_host_player(
+            part.plan.setting, host, part.wiring.acting_like, num_episodes=number
+        )
+        yield lambda acting, index: play(acting, experiment.seed, index, beat)
 
 
 def run_learner(arguments: argparse.Namespace) -> None:

@@ -36,9 +36,9 @@ def what_is_said(capsys, *arguments: str, name: str = "small") -> str:
     return only_line(capsys)
 
 
-def only_line(capsys) -> str:
+def only_line(capsys, out: str = "") -> str:
     said = capsys.readouterr()
-    assert said.out == ""
+    assert said.out == out
     (line,) = said.err.splitlines()
     return line.removeprefix("error: ")
 
@@ -161,7 +161,7 @@ def test_minibatches_that_do_not_divide_a_batch_are_refused_before_compiling(
     with jax.log_compiles(), pytest.raises(SystemExit) as stop:
         cli.main(small(PPOConfig()), ["--agent.num-minibatches", "3"], name="small")
     assert stop.value.code == 2
-    assert only_line(capsys) == (
+    assert only_line(capsys, "small: compiling for 1 device\n") == (
         "agent.num_minibatches is 3, which does not divide the 16 rows that an update "
         "has on each device; 2 or 4 would do"
     )
@@ -293,6 +293,7 @@ def test_list_shows_experiments_and_runs(capsys, run, monkeypatch):
     commands.main(["list"])
     said = capsys.readouterr().out
     assert re.search(r"^  cartpole_ppo +PPO on CartPole-v1", said, re.MULTILINE)
+    assert re.search(r"^  runs/\S+ +small +\d+ steps +return ", said, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pathlib
 import jaxrl_dist
 
 ROWS = (
-    {"types", "checks", "processes"},
+    {"types", "checks", "processes", "exit_status"},
     {"configuration"},
     {
         "losses",
@@ -24,6 +24,7 @@ ROWS = (
     {"distribution", "evaluation"},
     {"training"},
     {"experiment"},
+    {"compiling"},
     {"saved_runs", "listing", "runtimes"},
     {"actor_runs"},
     {"runs", "parts"},

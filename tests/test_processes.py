@@ -103,3 +103,17 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(command, whole, tmp_path)
     _, errors = resumed.communicate(timeout=300)
     assert (resumed.returncode, errors) == (0, "")
     assert_equal_bit_for_bit(saved_leaves(folder), saved_leaves(whole))
+
+
+def test_a_run_stopped_while_it_compiles_says_so_and_leaves_nothing(command, tmp_path):
+    number = signal.SIGTERM  # where tests run in the background, SIGINT is ignored
+    folder = tmp_path / "run"
+    # Not compiled before, with a network of this width.
+    process = command(*TRAIN, folder, "--network.hidden", "9")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "cartpole_ppo: compiling for 2 devices\n"
+    process.send_signal(number)
+    said, errors = process.communicate(timeout=300)
+    assert (process.returncode, said) == (128 + number, "")
+    assert errors == "stopped at once; nothing more was saved\n"
+    assert not folder.exists()

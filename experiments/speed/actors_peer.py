@@ -36,7 +36,11 @@ def main() -> None:
         .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[64, 64]))
     )
     algorithm = config.build_algo()
-    first = steps_of(algorithm.train())
+    first, patience = 0.0, time.perf_counter() + 4 * SECONDS
+    while not first:  # nothing has been reported yet
+        if time.perf_counter() > patience:
+            raise TimeoutError("no environment steps were reported")
+        first = steps_of(algorithm.train())
     began = time.perf_counter()
     last = first
     while time.perf_counter() - began < SECONDS:
@@ -49,7 +53,7 @@ def main() -> None:
 
 def steps_of(result: dict) -> float:
     """Environment steps so far."""
-    return result["env_runners"]["num_env_steps_sampled_lifetime"]
+    return result["env_runners"].get("num_env_steps_sampled_lifetime", 0.0)
 
 
 if __name__ == "__main__":

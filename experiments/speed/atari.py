@@ -166,10 +166,10 @@ class Actor:
         key = jax.random.key(0)
         params = setting.agent.acting_params(jax.jit(setting.agent.init)(key))
         self.games, self.sending_seconds, self.rows = Timed(parts.games), 0.0, None
-        games: Any = self.games
+        built = self.games.build(parts.share.size)
         self._acting = jax.device_put(Acting(params, ()))
         self._collect = make_host_collect(
-            setting, parts.flow, parts.share, key, self._acting, config=games
+            setting, parts.flow, parts.share, key, self._acting, environment=built
         )
         self._state, self._sequence = self._collect.begin(), 0
         self._steps = setting.rollout_steps * parts.share.size
@@ -211,7 +211,8 @@ class Actor:
 def start_server(parts: Parts) -> reverb.Server:
     """A server whose table of experience nobody needs to empty."""
     fifo = reverb.Selector("fifo")
-    signature = parts.wiring.row.signature(parts.flow.item_rows)
+    flow = parts.flow
+    signature = parts.wiring.row.signature(flow.item_rows, whole=flow.whole)
     kept = reverb.Table(EXPERIENCE, fifo, fifo, KEPT_ITEMS, signature=signature)
     others = [table for table in parts.wiring.tables if table.name != EXPERIENCE]
     return reverb.Server([kept, *others])

@@ -31,8 +31,9 @@ import tyro
 
 from experiments.speed import workers
 from experiments.speed.off_policy_cases import CASES, Case
+from jaxrl_dist.compiling import build_run, compile_plan
 from jaxrl_dist.distribution import devices
-from jaxrl_dist.experiment import Budget, build_run, compile_plan, plan
+from jaxrl_dist.experiment import Budget, plan
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,9 +23,10 @@ import tyro
 
 from experiments.speed import workers
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.compiling import build_run, compile_plan
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments.build import EnvironmentConfig
-from jaxrl_dist.experiment import Budget, Experiment, build_run, compile_plan, plan
+from jaxrl_dist.experiment import Budget, Experiment, plan
 from jaxrl_dist.networks.build import ActorCriticConfig
 from jaxrl_dist.training.on_device import OnDeviceConfig
 

@@ -26,7 +26,7 @@ from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.environments.atari import AtariConfig
 from jaxrl_dist.experiment import Plan, plan
 from jaxrl_dist.rollout_on_host import compile_acting, rollout_on_host, start_on_host
-from jaxrl_dist.training.on_host import make_host_player, seeing
+from jaxrl_dist.training.on_host import make_host_player, players, seeing
 from jaxrl_dist.types import Trajectory
 
 RECENT = 100  # episodes
@@ -143,10 +143,11 @@ def train(arguments: argparse.Namespace) -> None:
     host.close()
     say(returns, seconds, acted, metrics)
     params: Any = (agent.acting_params(state), ())
-    play = make_host_player(
-        built.setting, games, params, num_episodes=arguments.episodes
-    )
-    final = play(params, arguments.seed, 0)
+    with players(games, arguments.episodes) as host:
+        play = make_host_player(
+            built.setting, host, params, num_episodes=arguments.episodes
+        )
+        final = play(params, arguments.seed, 0)
     print(
         f"{returns.num_steps:,} steps in {seconds:.0f} s; greedy: mean return "
         f"{final.mean():.2f} ± {final.std():.2f} over {len(final)} games, "

@@ -30,6 +30,12 @@ class HostEnvironment(NamedTuple):
     step: Callable[[np.ndarray], TimeStep]  # (actions [B, ...]) to the rows they led to
     close: Callable[[], None]  # ends whatever runs behind it; may be called twice
 
+    def __enter__(self) -> "HostEnvironment":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
 
 def first_rows(observation: ArrayTree, num_envs: int) -> TimeStep:
     """The rows that a reset of all environments answers.

@@ -209,7 +209,6 @@ class Actor:
         self._clock = Clock()
         self._episodes: list[Any] = []
         self._reported = time.monotonic()
-        self._fetched = 0
 
     def run(self, config: ActorsConfig, *, lock_step: bool) -> None:
         """Acts and sends, for ever.
@@ -256,10 +255,9 @@ class Actor:
         if now - self._reported < REPORT_SECONDS:
             return
         sums = jax.tree.map(lambda *x: np.stack(x), *self._episodes)
-        spent, count = self._clock.spent, self._links.fetcher.count
+        spent = self._clock.spent
         report = ActorReport(
             actor=self.index,
-            incarnation=self.incarnation,
             num_steps=sums.num_steps.sum(),
             num_episodes=sums.num_episodes.sum(),
             return_sum=sums.return_sum.sum(),
@@ -271,8 +269,7 @@ class Actor:
             sending_seconds=spent.get("sending", 0.0),
             waiting_seconds=spent.get("waiting", 0.0),
             idle_seconds=spent.get("idle", 0.0),
-            num_fetched=count - self._fetched,
         )
         self._links.reporter.send(report)
         self._episodes, self._clock.spent = [], {}
-        self._reported, self._fetched = now, count
+        self._reported = now

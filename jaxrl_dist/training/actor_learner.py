@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxrl_dist.exit_status import NOT_FINITE, REFUSED
 from jaxrl_dist.processes.ports import check_port_is_free
 from jaxrl_dist.training import supervision_record
 from jaxrl_dist.training.interruption import Interruption
@@ -12,7 +13,6 @@ from jaxrl_dist.training.launchers import Launcher, ProcessSpec
 from jaxrl_dist.training.supervisor import Supervisor
 
 WORKER = ("-m", "jaxrl_dist.worker")
-REFUSED, NOT_FINITE = 2, 3  # exit status after which another start would not help
 STOP_SECONDS = 60.0  # for a last checkpoint
 SERVER_STOP_SECONDS = 70.0  # longer than the server itself takes at most
 ACTOR_RESTARTS = 200  # an environment that fails now and then is no end of a run
@@ -81,6 +81,7 @@ def specs(place: Place) -> list[ProcessSpec]:
         worker("learner", *run, "--began", str(place.began)),
         shows_output=True,
         finishes_run=True,
+        # After these another start would not help.
         lasting_statuses=(REFUSED, NOT_FINITE),
         heartbeat_timeout_seconds=place.heartbeat_seconds,
         stop_timeout_seconds=STOP_SECONDS,

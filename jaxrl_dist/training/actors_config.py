@@ -25,8 +25,6 @@ class ActorsConfig:
         replayed_share: of each update, old trajectories that are drawn besides, in
             [0, 1); more than 0 is for IMPALA.
         replayed_trajectories: old ones that are kept, from 1.
-        samples_per_insert: how often each sequence in a replay is drawn on average,
-            above 0; None follows from replay.updates_per_step and replay.batch_size.
         limiter_batches: batches by which drawing and inserting may run apart, above 0.
         publish_period_updates: updates between two publications of the parameters, from
             1.
@@ -56,7 +54,6 @@ class ActorsConfig:
     queue_batches: int = 1
     replayed_share: float = 0.0
     replayed_trajectories: int = 1_000
-    samples_per_insert: float | None = None
     limiter_batches: float = 10.0
     publish_period_updates: int = 1
     fetch_seconds: float = 0.02
@@ -88,8 +85,6 @@ class ActorsConfig:
         )
         if self.batch_trajectories is not None:
             check_at_least(1, batch_trajectories=self.batch_trajectories)
-        if self.samples_per_insert is not None:
-            check_above(0, samples_per_insert=self.samples_per_insert)
         if self.port is not None:
             check_in_range(1, 65535, port=self.port)
         if not 0 <= self.replayed_share < 1:
@@ -103,7 +98,6 @@ class ActorsConfig:
         others = {
             "batch_trajectories": self.batch_trajectories is not None,
             "replayed_share": self.replayed_share > 0,
-            "samples_per_insert": self.samples_per_insert is not None,
             "publish_period_updates": self.publish_period_updates > 1,
         }
         given = [name for name, is_set in others.items() if is_set]

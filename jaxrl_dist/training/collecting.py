@@ -89,8 +89,7 @@ def make_collect(
         key: random key of the environments; used up.
         acting_like: shapes of what acting takes.
     """
-    ranked = flow.kind == "replay" and setting.agent.initial_priorities is not None
-    begin = jax.jit(lambda key: first_state(setting, flow, share, key, ranked))
+    begin = jax.jit(lambda key: first_state(setting, flow, share, key))
 
     def run(acting: Acting, state: CollectorState) -> tuple[CollectorState, Collected]:
         return one_rollout(setting, flow, share, acting, state)
@@ -101,7 +100,7 @@ def make_collect(
 
 
 def first_state(
-    setting: Setting, flow: Flow, share: Share, key: jax.Array, ranked: bool
+    setting: Setting, flow: Flow, share: Share, key: jax.Array
 ) -> CollectorState:
     """The state from which an actor starts."""
     start = rollout.start(setting.agent, setting.environment, key, share.size)
@@ -110,7 +109,7 @@ def first_state(
     if setting.normaliser.init(share.size) == ():
         return_so_far = none
     recent: Any = none
-    if ranked:
+    if flow.ranked:
         like = rows_like(setting, share.size)
         recent = jax.tree.map(
             lambda x: jnp.zeros((flow.item_rows - 1, *x.shape[1:]), x.dtype), like

@@ -23,6 +23,7 @@ class Flow(NamedTuple):
     num_envs: int  # of all actors
     samples_per_insert: float  # of each item, on average
     whole: bool = True  # each travels as one, and shares no rows with others
+    ranked: bool = False  # actors find out how telling each is, for the draws
 
 
 WHOLE_BYTES = 8_192  # sequences up to this size share no rows: it costs more
@@ -84,9 +85,6 @@ def _replay_flow(
             f"rollout_steps is {config.rollout_steps}, and a sequence begins every "
             f"{period} rows: a multiple of {period} would do"
         )
-    ratio = config.samples_per_insert
-    if ratio is None:
-        ratio = replay.updates_per_step * replay.batch_size * period
     assert agent.sequence_length is not None
     return Flow(
         kind="replay",
@@ -95,5 +93,6 @@ def _replay_flow(
         batch_size=replay.batch_size,
         replayed=0,
         num_envs=num_envs,
-        samples_per_insert=ratio,
+        samples_per_insert=replay.updates_per_step * replay.batch_size * period,
+        ranked=replay.prioritized and agent.initial_priorities is not None,
     )

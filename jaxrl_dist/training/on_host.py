@@ -54,9 +54,10 @@ def make_host_collect(
     key: jax.Array,
     acting_like: Acting,
     *,
-    config: HostConfig,
+    environment: HostEnvironment,
+    each_step: Callable[[], None] = lambda: None,
 ) -> Collect:
-    """Compiles the rollouts of environments on the host, and makes these.
+    """Compiles the rollouts of environments on the host.
 
     Args:
         setting: the run; its environment stands in for those on the host.
@@ -64,19 +65,15 @@ def make_host_collect(
         share: which environments are this actor's.
         key: random key of the environments and of what the policy draws; used up.
         acting_like: shapes of what acting takes.
-        config: of the environments.
-
-    Raises:
-        ValueError: the environments cannot be built.
+        environment: as many of them as the share says; the caller's to close.
+        each_step: called after every step of all of them.
     """
-    environment = config.build(share.size)
     functions = compile_acting(seeing(setting))
-    ranked = flow.kind == "replay" and setting.agent.initial_priorities is not None
     placed = setting.agent.placed or (lambda params, first, total: params)
     place = jax.jit(lambda params: placed(params, share.first, share.total))
     after = jax.jit(lambda *arguments: after_rollout(setting, flow, *arguments))
 
-    start = jax.jit(lambda key: first_state(setting, flow, share, key, ranked))
+    start = jax.jit(lambda key: first_state(setting, flow, share, key))
 
     def begin(environment: HostEnvironment = environment) -> CollectorState:
         seed = int(jax.random.bits(key)) >> 2  # environments count on from it
@@ -94,9 +91,10 @@ def make_host_collect(
             (place(acting.params), acting.normaliser),
             state.rollout,
             num_steps=setting.rollout_steps,
+            each_step=each_step,
         )
         # What nobody looks at there need not go to the device once more.
-        looked_at = rows if ranked else rows._replace(observation=(), extras=())
+        looked_at = rows if flow.ranked else rows._replace(observation=(), extras=())
         state, collected = after(acting, state._replace(rollout=()), looked_at)
         return state._replace(rollout=now), collected._replace(rows=rows)
 
@@ -105,19 +103,28 @@ def make_host_collect(
     return Collect(begin, run)
 
 
+def players(config: HostConfig, num_episodes: int) -> HostEnvironment:
+    """Environments for a number of episodes: as many as there are, or fewer.
+
+    Raises:
+        ValueError: the environments cannot be built.
+    """
+    return config.build(min(config.num_envs, num_episodes))
+
+
 def make_host_player(
     setting: Setting,
-    config: HostConfig,
+    environment: HostEnvironment,
     acting_like: tuple[Params, ArrayTree],
     *,
     num_episodes: int,
     greedy: bool = True,
 ) -> Callable[..., np.ndarray]:
-    """Compiles whole episodes with given parameters, and makes their environments.
+    """Compiles whole episodes with given parameters.
 
     Args:
         setting: the run.
-        config: of the environments; as many as it says play side by side, or fewer.
+        environment: of `players`; the caller's to close.
         acting_like: shapes of (params, statistics), or these themselves.
         num_episodes: from 1, spread evenly over the environments.
         greedy: take the most likely action instead of a sample.
@@ -125,11 +132,7 @@ def make_host_player(
     Returns:
         ((params, statistics), seed, number of the evaluation, each_step) to returns
         [num_episodes], environment reward units; each_step is called after every step.
-
-    Raises:
-        ValueError: the environments cannot be built.
     """
-    environment = config.build(min(config.num_envs, num_episodes))
     acting = compile_acting(seeing(setting))
     instead = idle(environment.spec, environment.num_envs)
     evaluate_on_host(

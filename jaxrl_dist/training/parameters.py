@@ -163,7 +163,6 @@ class Fetcher:
             like: shapes and dtypes of the arrays, as acting takes them.
             seconds: between two looks.
         """
-        self.count = 0  # fetched so far
         self._client = client
         self._columns = columns
         self._dtypes = jax.tree.map(lambda x: x.dtype, like)
@@ -257,6 +256,5 @@ class Fetcher:
         with self._change:
             # A server that comes back may have older ones than are here.
             if self._latest is None or fetched.serial > self._latest.serial:
-                self.count += 1
                 self._latest = fetched
                 self._change.notify_all()

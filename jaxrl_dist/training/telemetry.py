@@ -15,7 +15,6 @@ class ActorReport(NamedTuple):
     """What an actor did since its report before; [] float64 each."""
 
     actor: Any  # number of the actor
-    incarnation: Any  # another one for each process that was this actor
     num_steps: Any  # environment steps
     num_episodes: Any  # ended
     return_sum: Any  # of these, environment reward units
@@ -27,7 +26,6 @@ class ActorReport(NamedTuple):
     sending_seconds: Any  # into the buffer of what goes to the server
     waiting_seconds: Any  # for the limiter of the table
     idle_seconds: Any  # for parameters, in lock-step
-    num_fetched: Any  # parameters
 
 
 LIKE = ActorReport(*(np.zeros((), np.float64) for _ in ActorReport._fields))

@@ -10,9 +10,10 @@ import pytest
 
 from jaxrl_dist.agents.dqn import DQNConfig
 from jaxrl_dist.agents.value import ValueConfig
+from jaxrl_dist.compiling import build_run
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments.build import EnvironmentConfig
-from jaxrl_dist.experiment import Experiment, build_run, plan
+from jaxrl_dist.experiment import Experiment, plan
 from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.replay.sequences import ReplayConfig
 from jaxrl_dist.training import reporting

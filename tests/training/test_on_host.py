@@ -17,7 +17,12 @@ from jaxrl_dist.replay.sequences import ReplayConfig
 from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.collecting import Acting, Share
 from jaxrl_dist.training.on_device import OnDeviceConfig
-from jaxrl_dist.training.on_host import make_host_collect, make_host_player, seed_of
+from jaxrl_dist.training.on_host import (
+    make_host_collect,
+    make_host_player,
+    players,
+    seed_of,
+)
 
 B, T, LIMIT = 4, 12, 9
 CARTPOLE = GymnasiumConfig(num_envs=B, max_steps=LIMIT)
@@ -48,13 +53,14 @@ def collect(experiment: Experiment, num_rollouts: int = 3):
     setting, key = built.setting, jax.random.key(1)
     params = setting.agent.acting_params(setting.agent.init(key))
     acting = Acting(params, setting.normaliser.init(1))
-    begin, run = make_host_collect(
-        setting, built.flow, SHARE, key, acting, config=experiment.environment
-    )
-    state, collected = begin(), []
-    for _ in range(num_rollouts):
-        state, rollout = run(acting, state)
-        collected.append(rollout)
+    with experiment.environment.build(SHARE.size) as environment:
+        begin, run = make_host_collect(
+            setting, built.flow, SHARE, key, acting, environment=environment
+        )
+        state, collected = begin(), []
+        for _ in range(num_rollouts):
+            state, rollout = run(acting, state)
+            collected.append(rollout)
     return built, acting, collected
 
 
@@ -97,12 +103,14 @@ def test_as_many_episodes_are_played_as_were_asked_for_whatever_divides():
     built = plan(RUNS["impala"])
     agent = built.setting.agent
     acting = agent.init(jax.random.key(0)).params, built.setting.normaliser.init(1)
-    play = make_host_player(built.setting, CARTPOLE, acting, num_episodes=6)
     beats = []
-    returns = play(acting, 0, 0, lambda: beats.append(1))
+    with players(CARTPOLE, 6) as environment:
+        play = make_host_player(built.setting, environment, acting, num_episodes=6)
+        returns = play(acting, 0, 0, lambda: beats.append(1))
+        again = play(acting, 0, 0)
     assert returns.shape == (6,) and (returns > 0).all() and (returns <= LIMIT).all()
     assert len(beats) >= LIMIT
-    np.testing.assert_array_equal(play(acting, 0, 0), returns)
+    np.testing.assert_array_equal(again, returns)
 
 
 def test_seeds_differ_with_each_of_their_numbers_and_leave_room_to_count_on():
