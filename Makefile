@@ -14,7 +14,7 @@ test: lint
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations=15
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow --timeout 3600 --durations=15
+	$(BIN)/python -m pytest -m slow --durations=15
 
 # Breaks the losses in a thousand small ways; fails if 5% of them go unnoticed.
 mutants: $(READY)

@@ -177,6 +177,8 @@ def plan(experiment: Experiment) -> Plan:
     if config.replay is not None:
         with settings_of("replay", config.replay):
             total_updates *= updates_per_rollout(config.replay, _rollout_steps(config))
+        if isinstance(config.runtime, ActorsConfig) and not config.runtime.lock_step:
+            total_updates = _in_updates(config.replay, config.budget).total
     with settings_of("agent", config.agent):
         agent = config.agent.build(network, total_updates, axis_name)
     if isinstance(config.environment, HostConfig) and config.environment.clip_rewards:
@@ -205,7 +207,8 @@ def _in_updates(replay: ReplayConfig, budget: Budget) -> Schedule:
     been taken.
     """
     learnt_from = budget.total_steps - replay.warmup_steps
-    return _spread(max(1, int(replay.updates_per_step * learnt_from)), budget)
+    due = int(replay.updates_per_step * learnt_from + 1e-6)  # 0.29 * 100 is below 29
+    return _spread(max(1, due), budget)
 
 
 def _flow(config: Experiment, agent: Agent) -> Flow | None:
@@ -315,10 +318,11 @@ def _replay_setting(
             axis_name=axis_name,
         )
     if setting.warmup_rollouts >= schedule.total:
+        least = (setting.warmup_rollouts + 1) * _rollout_steps(config)
         raise ValueError(
             f"budget.total_steps is {config.budget.total_steps}, and learning begins "
             f"after replay.warmup_steps, {config.replay.warmup_steps}: nothing would "
-            "be learnt"
+            f"be learnt in less than {least} steps, in whole rollouts"
         )
     return setting
 

@@ -61,12 +61,12 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def _describe(folder: RunFolder) -> tuple[str, str, str, str]:
     path, name = str(folder.path), "of something else"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not ours
-        name = json.loads(folder.config.read_text(encoding="utf-8"))["name"]
+        name = str(json.loads(folder.config.read_text(encoding="utf-8"))["name"])
     try:
         summary = json.loads(folder.summary.read_text(encoding="utf-8"))
         evaluation = summary["evaluation"]
         steps = f"{summary['env_steps']:,} steps"
-    except (OSError, ValueError, KeyError):  # killed, or still running
+    except (OSError, ValueError, KeyError, TypeError):  # killed, or still running
         return path, name, "has not ended", ""
     if evaluation is None:
         return path, name, steps, "not evaluated"

@@ -142,7 +142,6 @@ def rollout_on_host(
     state: HostState,
     *,
     num_steps: int,
-    each_step: Callable[[], None] = lambda: None,
 ) -> tuple[HostState, Trajectory]:
     """Runs a policy for a fixed number of steps; mirrors `rollout.rollout`.
 
@@ -152,7 +151,6 @@ def rollout_on_host(
         params: of the policy, on its device, fixed for the whole rollout.
         state: where to start; its memory is used up.
         num_steps: T, from 1.
-        each_step: called after every step.
 
     Returns:
         Where the environments now stand, and the T + 1 rows they went through,
@@ -171,7 +169,6 @@ def rollout_on_host(
         _write(t, seen_of(rows), seen)  # while the policy decides
         now = environment.step(np.asarray(action))
         _write(t, (rows.reward, rows.terminated), (now.reward, now.terminated))
-        each_step()
     _write(num_steps, seen_of(rows), seen_of(now))
     known = acting.finish(playing.memory, playing.known)
     known = jax.tree.map(np.asarray, known)

@@ -50,8 +50,8 @@ class Summary:
         agent: name of the agent.
         seed: the first one.
         num_seeds: independent runs at once.
-        updates: how often was learned: after each rollout, or from each batch of
-            trajectories that actors sent.
+        updates: rollouts of all environments, whatever was learned after each; with
+            actors, batches that the learner took.
         env_steps: environment steps taken, each seed's counted.
         compile_seconds: tracing and compiling, cached or not.
         train_seconds: acting and learning, without compiling and evaluating.

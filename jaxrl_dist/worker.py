@@ -27,7 +27,13 @@ from jaxrl_dist.exit_status import FAILED, NOT_FINITE, REFUSED, SIGNALLED
 from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.training import actor, evaluator, on_host
-from jaxrl_dist.training.collecting import Acting, Share, make_collect, start_key
+from jaxrl_dist.training.collecting import (
+    Acting,
+    Collect,
+    Share,
+    make_collect,
+    start_key,
+)
 from jaxrl_dist.training.heartbeat import START_SECONDS, beat
 from jaxrl_dist.training.host_loop import NotFiniteError
 from jaxrl_dist.training.interruption import Interrupted
@@ -70,25 +76,19 @@ def act(part: Part, address: str, index: int, beat: Callable[..., None]) -> None
         beat: called while it lives; by raising something it ends this.
     """
     experiment, wiring, runtime = part.named.experiment, part.wiring, part.runtime
-    client = connect(address, part, functools.partial(beat, START_SECONDS))
-    size = experiment.environment.num_envs // runtime.num_actors
-    share = Share(index * size, size, experiment.environment.num_envs)
-    incarnation = int(time.time()) & 0x7FFFFFFF
-    key = start_key(experiment.seed, runtime.num_actors, index)
-    if wiring.flow.kind != "rounds":
-        # One that takes the place of another must not live its life again.
-        key = jax.random.fold_in(key, incarnation)
-    beat(START_SECONDS)
-    setting, environment = part.plan.setting, experiment.environment
-    compiling = (setting, wiring.flow, share, key, wiring.acting_like)
-    with contextlib.closing(client), contextlib.ExitStack() as ending:
-        if isinstance(environment, HostConfig):
-            host = ending.enter_context(environment.build(size))
-            collect = on_host.make_host_collect(
-                *compiling, environment=host, each_step=beat
-            )
-        else:
-            collect = make_collect(*compiling)
+    starting = functools.partial(beat, START_SECONDS)
+    with contextlib.ExitStack() as ending:
+        client = connect(address, part, starting)
+        ending.enter_context(contextlib.closing(client))
+        size = experiment.environment.num_envs // runtime.num_actors
+        share = Share(index * size, size, experiment.environment.num_envs)
+        incarnation = int(time.time()) & 0x7FFFFFFF
+        key = start_key(experiment.seed, runtime.num_actors, index)
+        if wiring.flow.kind != "rounds":
+            # One that takes the place of another must not live its life again.
+            key = jax.random.fold_in(key, incarnation)
+        starting()
+        collect = _collect(part, share, key, ending)
         fetcher = Fetcher(
             client, wiring.published, wiring.acting_like, seconds_between(part)
         )
@@ -98,6 +98,18 @@ def act(part: Part, address: str, index: int, beat: Callable[..., None]) -> None
         actor.Actor(index, incarnation, links, collect, sender).run(
             runtime, lock_step=wiring.flow.kind == "rounds"
         )
+
+
+def _collect(
+    part: Part, share: Share, key: jax.Array, ending: contextlib.ExitStack
+) -> Collect:
+    """Compiles rollouts, on the device or on the host."""
+    environment, wiring = part.named.experiment.environment, part.wiring
+    compiling = (part.plan.setting, wiring.flow, share, key, wiring.acting_like)
+    if not isinstance(environment, HostConfig):
+        return make_collect(*compiling)
+    host = ending.enter_context(environment.build(share.size))
+    return on_host.make_host_collect(*compiling, environment=host)
 
 
 def seconds_between(part: Part) -> float:

@@ -24,6 +24,13 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_collection_modifyitems(items):
+    """Gives slow tests an hour, where others have five minutes."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs_end_with_their_file():
     """Lets compiled programs go: thousands in one process exhaust its mappings."""

@@ -47,7 +47,7 @@ def whole(command, tmp_path_factory) -> Path:
     """A run that nothing stopped."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     process = command(*TRAIN, folder)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=200)
     assert (process.returncode, errors) == (0, "")
     return folder
 
@@ -61,7 +61,7 @@ def stop_after_first_checkpoint(
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(number)
-    return process.communicate(timeout=300)
+    return process.communicate(timeout=200)
 
 
 def test_a_killed_run_resumed_by_another_process_equals_the_whole(
@@ -74,7 +74,7 @@ def test_a_killed_run_resumed_by_another_process_equals_the_whole(
     assert not RunFolder(folder).summary.exists()
 
     resumed = command("jaxrl_dist", "resume", folder)
-    said, errors = resumed.communicate(timeout=300)
+    said, errors = resumed.communicate(timeout=200)
     assert (resumed.returncode, errors) == (0, "")
     assert f"everything is in {folder}" in said
     assert_equal_bit_for_bit(saved_leaves(folder), saved_leaves(whole))
@@ -100,7 +100,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(command, whole, tmp_path)
     assert RunFolder(folder).learning_curve.exists()
 
     resumed = command(*match[2].split())
-    _, errors = resumed.communicate(timeout=300)
+    _, errors = resumed.communicate(timeout=200)
     assert (resumed.returncode, errors) == (0, "")
     assert_equal_bit_for_bit(saved_leaves(folder), saved_leaves(whole))
 
@@ -113,7 +113,7 @@ def test_a_run_stopped_while_it_compiles_says_so_and_leaves_nothing(command, tmp
     assert process.stdout is not None
     assert process.stdout.readline() == "cartpole_ppo: compiling for 2 devices\n"
     process.send_signal(number)
-    said, errors = process.communicate(timeout=300)
+    said, errors = process.communicate(timeout=200)
     assert (process.returncode, said) == (128 + number, "")
     assert errors == "stopped at once; nothing more was saved\n"
     assert not folder.exists()

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 DIGESTS = "SHA256SUMS"
+RATING = "rating.json"  # comes later than the digests, and has none
 
 
 class DamagedCheckpointError(ValueError):
@@ -95,7 +96,7 @@ def _checkpointer() -> Any:
 def _file_names(folder: Path) -> list[str]:
     files = (file for file in folder.rglob("*") if file.is_file())
     names = sorted(file.relative_to(folder).as_posix() for file in files)
-    return [name for name in names if name != DIGESTS]
+    return [name for name in names if name not in (DIGESTS, RATING)]
 
 
 def _digest(file: Path) -> str:

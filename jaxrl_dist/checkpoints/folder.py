@@ -6,6 +6,7 @@ A checkpoint is one folder, named by its step:
       state/            the arrays, written by orbax (OCDBT, zstd-compressed)
       checkpoint.json   step, metric, metadata, and each leaf's path, shape and type
       SHA256SUMS        digests of every file above; `sha256sum -c` reads it
+      rating.json       how good it is, where that became known later; has no digest
 
 orbax writes and reads arrays; it neither notices a damaged file nor looks for another
 checkpoint. So each file's digest is compared before orbax sees it, and a damaged
@@ -163,7 +164,7 @@ class Checkpoints:
             self._to_be_rated.add(step)
         return self._in_background(self._write, step, about_text, arrays)
 
-    def rate_in_background(self, step: int, metric: float) -> Future[Path]:
+    def rate_in_background(self, step: int, metric: float) -> Future[None]:
         """Says how good a state is that has been saved, once that is known.
 
         Args:
@@ -171,50 +172,46 @@ class Checkpoints:
             metric: greater is better; NaN if it remains unknown.
 
         Returns:
-            A promise of the checkpoint's folder; its `result` raises what went wrong.
+            A promise; its `result` raises what went wrong. That the checkpoint is not
+            there any more is no fault.
         """
         return self._in_background(self._rate, step, metric)
 
-    def _in_background(self, action: Callable[..., Path], *arguments: Any) -> Future:
+    def _in_background(self, action: Callable, *arguments: Any) -> Future:
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         return self._writer.submit(action, *arguments)
 
     def _write(self, step: int, about_text: str, arrays: dict[str, np.ndarray]) -> Path:
-        unfinished = self._begin(step)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(f"{UNFINISHED}*"):
+            _remove_all(leftover)
+        unfinished = self.folder / f"{UNFINISHED}{step:012d}"
         unfinished.mkdir()
         (unfinished / ABOUT).write_text(about_text)
         files.write_arrays(unfinished / STATE, arrays)
-        return self._end(step, unfinished)
-
-    def _rate(self, step: int, metric: float) -> Path:
-        unfinished = self._begin(step)
-        # The same files under another name: an interruption leaves the old checkpoint.
-        shutil.copytree(self._folder(step), unfinished, copy_function=_link_or_copy)
-        about = json.loads((unfinished / ABOUT).read_text())
-        about["metric"] = metric if math.isfinite(metric) else None
-        for name in (ABOUT, files.DIGESTS):
-            (unfinished / name).unlink()
-        (unfinished / ABOUT).write_text(json.dumps(about, indent=1))
-        self._to_be_rated.discard(step)
-        return self._end(step, unfinished)
-
-    def _begin(self, step: int) -> Path:
-        """Where a checkpoint is made, which is not there yet."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(f"{UNFINISHED}*"):
-            shutil.rmtree(leftover)
-        return self.folder / f"{UNFINISHED}{step:012d}"
-
-    def _end(self, step: int, unfinished: Path) -> Path:
-        """Gives a checkpoint that is complete its name."""
         files.write_digests(unfinished)
+
         final = self._folder(step)
         if final.exists():
             final.rename(self.folder / f"{UNFINISHED}replaced-{step:012d}")
         unfinished.rename(final)
         self._prune(step)
         return final
+
+    def _rate(self, step: int, metric: float) -> None:
+        self._to_be_rated.discard(step)
+        rating = self._folder(step) / files.RATING
+        new = self.folder / f"{UNFINISHED}rating-{step:012d}"
+        try:
+            known = metric if math.isfinite(metric) else None
+            new.write_text(json.dumps({"metric": known}))
+            new.replace(rating)
+        except FileNotFoundError:
+            logger.warning("there is no checkpoint of step %d to be rated", step)
+            new.unlink(missing_ok=True)
+            return
+        self._prune(step)
 
     def restore(
         self, step: int | None = None, *, like: ArrayTree
@@ -280,10 +277,12 @@ class Checkpoints:
         return self.folder / f"{step:012d}"
 
     def _metric(self, step: int) -> float | None:
-        try:
-            return json.loads((self._folder(step) / ABOUT).read_text())["metric"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None  # damaged: `restore` says so
+        for name in (files.RATING, ABOUT):
+            try:
+                return json.loads((self._folder(step) / name).read_text())["metric"]
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # not rated later, or damaged: `restore` says so
+        return None
 
     def _restore(
         self, step: int, like: ArrayTree, damaged: tuple[int, ...]
@@ -301,7 +300,7 @@ class Checkpoints:
         ordered = [saved[leaf.path] for leaf in expected]
         values = leaves.from_host(ordered, files.read_arrays(folder / STATE))
         state = jax.tree.unflatten(jax.tree.structure(like), values)
-        info = CheckpointInfo(step, about["metric"], about["metadata"], damaged)
+        info = CheckpointInfo(step, self._metric(step), about["metadata"], damaged)
         return state, info
 
     def _set_aside(self, damaged: list[int]) -> None:
@@ -321,7 +320,7 @@ class Checkpoints:
         for step in set(steps) - keep:
             self._remove(step)
         for replaced in self.folder.glob(f"{UNFINISHED}*"):
-            shutil.rmtree(replaced)
+            _remove_all(replaced)
 
     def _remove(self, step: int) -> None:
         # Renamed first, so that an interrupted removal leaves no damaged checkpoint.
@@ -330,8 +329,9 @@ class Checkpoints:
         shutil.rmtree(leaving)
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copy2(source, target)
+def _remove_all(path: Path) -> None:
+    """Removes a folder, or a rating that has not come to its place."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

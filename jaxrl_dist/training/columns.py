@@ -82,12 +82,18 @@ def columns_of(like: ArrayTree, *, in_bfloat16: str | None = None) -> Columns:
     Args:
         like: one row: arrays, or anything with a shape and a dtype.
         in_bfloat16: arrays of float32 whose names begin so travel in half the bytes.
+
+    Raises:
+        ValueError: no name begins so.
     """
     pairs = jax.tree.leaves_with_path(like)
     names = tuple(
         jax.tree_util.keystr(path, simple=True, separator=".") or "value"
         for path, _ in pairs
     )
+
+    if in_bfloat16 and not any(name.startswith(in_bfloat16) for name in names):
+        raise ValueError(f"in_bfloat16: no name begins with {in_bfloat16!r}: {names}")
 
     def spec(name: str, leaf: Any) -> ArraySpec:
         wide = in_bfloat16 is None or not name.startswith(in_bfloat16)

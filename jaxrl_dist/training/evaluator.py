@@ -160,8 +160,10 @@ class Examiner:
         """The results that came; each once."""
         came = []
         for result in self._collect():
-            if self.expected.pop(int(result.number), None) is not None:
-                self._asked.pop(int(result.number))
+            number = int(result.number)
+            # A learner that died may have asked for this number at another step.
+            if self.expected.get(number) == int(result.step):
+                del self.expected[number], self._asked[number]
                 came.append(result)
         return came
 

@@ -66,7 +66,7 @@ def interruptible() -> Iterator[Interruption]:
     def note(number: int, frame: Any) -> None:
         del frame
         if wish:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         wish.signal = number
 
     before = {}

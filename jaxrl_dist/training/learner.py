@@ -110,7 +110,7 @@ class Learner:
             return self._run(state, counters, wish)
         finally:
             self._journal.release(everything=True)
-            self._saver.abandon(self._plan.config.timeout_seconds)
+            self._saver.abandon(self._to.beat, self._plan.config.timeout_seconds)
 
     def _run(
         self, state: TrainState, counters: Counters, wish: Interruption

@@ -55,7 +55,6 @@ def make_host_collect(
     acting_like: Acting,
     *,
     environment: HostEnvironment,
-    each_step: Callable[[], None] = lambda: None,
 ) -> Collect:
     """Compiles the rollouts of environments on the host.
 
@@ -66,7 +65,6 @@ def make_host_collect(
         key: random key of the environments and of what the policy draws; used up.
         acting_like: shapes of what acting takes.
         environment: as many of them as the share says; the caller's to close.
-        each_step: called after every step of all of them.
     """
     functions = compile_acting(seeing(setting))
     placed = setting.agent.placed or (lambda params, first, total: params)
@@ -91,7 +89,6 @@ def make_host_collect(
             (place(acting.params), acting.normaliser),
             state.rollout,
             num_steps=setting.rollout_steps,
-            each_step=each_step,
         )
         # What nobody looks at there need not go to the device once more.
         looked_at = rows if flow.ranked else rows._replace(observation=(), extras=())

@@ -39,7 +39,8 @@ class Saver:
             to_be_rated: keep it until `rate` has been called for its step.
 
         Raises:
-            OSError: an earlier one cannot be written.
+            OSError: an earlier one cannot be written, because the disk is full.
+            Exception: for another reason, as orbax or the system says.
         """
         for saving in [x for x in self._under_way if x.done()]:
             self._under_way.remove(saving)
@@ -67,28 +68,35 @@ class Saver:
             timeout: seconds to wait.
 
         Raises:
-            OSError: something cannot be written.
+            OSError: something cannot be written, because the disk is full.
+            Exception: for another reason, as orbax or the system says.
             TimeoutError: the disk took longer.
         """
         began = time.monotonic()
         while wait(self._under_way, timeout=0.5).not_done:
             meanwhile()
             if time.monotonic() - began > timeout:
+                self._under_way = []  # nobody waits for them any more
                 raise TimeoutError(
-                    f"no checkpoint was written within {timeout:g} s in "
+                    f"not every checkpoint was written within {timeout:g} s in "
                     f"{self._checkpoints.folder}"
                 )
         under_way, self._under_way = self._under_way, []
         for saving in under_way:
             self._check(saving)
 
-    def abandon(self, timeout: float) -> None:
+    def abandon(self, meanwhile: Callable[[], None], timeout: float) -> None:
         """Waits for what is under way, whatever becomes of it: orbax needs a process.
 
         Args:
+            meanwhile: called several times a second.
             timeout: seconds to wait.
         """
-        wait(self._under_way, timeout)
+        began = time.monotonic()
+        while wait(self._under_way, timeout=0.5).not_done:
+            meanwhile()
+            if time.monotonic() - began > timeout:
+                return
 
     def _check(self, saving: Future) -> None:
         """Raises what went wrong, by the name of a full disk if there is one."""

@@ -182,6 +182,19 @@ def test_a_checkpoint_can_be_rated_later_and_is_kept_until_then(tmp_path):
     assert (restored["step"], info.metric, info.metadata) == (10, 7.0, {"of": 10})
 
 
+def test_a_rating_hides_no_damage_and_may_come_too_late(tmp_path, caplog):
+    checkpoints = Checkpoints(tmp_path, keep_last=1)
+    save_steps(checkpoints, 10)
+    damage(largest_file(tmp_path / "000000000010" / "state"))
+    checkpoints.rate_in_background(10, 7.0).result()
+    with pytest.raises(DamagedCheckpointError, match="has changed"):
+        checkpoints.restore(10, like=SMALL)
+    checkpoints.rate_in_background(5, 7.0).result()
+    assert "there is no checkpoint of step 5 to be rated" in caplog.text
+    assert checkpoints.steps() == [10]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_without_keep_best_only_the_last_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep_last=1, keep_best=False)
     save_steps(checkpoints, 1, metric=5.0)
