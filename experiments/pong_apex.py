@@ -5,7 +5,7 @@ double Q-learning with a dueling network, three steps, a ladder of epsilons belo
 The protocol is DQN's, but for frames of 42x42 instead of 84x84 and for a smaller
 replay, so that it starts on a laptop; `--environment.size 84` is the published one.
 
-Target: at least 18. Not run yet: RESULTS.md.
+Target: at least 18. Begun, not finished: RESULTS.md.
 
     python -m experiments.pong_apex
     python -m experiments.pong_apex --runtime.num-actors 8 --environment.size 84
