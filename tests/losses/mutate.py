@@ -46,12 +46,14 @@ OPTIONS += ["-W", "ignore::pytest.PytestConfigWarning"]
 OWN_TESTS = {
     "blocks": ["blocks", "quantile"],
     "categorical": ["categorical", "categorical_projection"],
+    "projection": ["categorical_projection", "categorical"],
     "selection": ["selection", "td"],
 }
 # Of what holds of all losses, what is tried where a file serves others.
 ALL_TESTS = {
     "blocks": ["categorical_projection"],
     "precision": ["vtrace", "entropy"],
+    "projection": ["categorical_projection", "categorical_loss"],
     "recurrence": ["linear_recurrence", "n_step_returns", "vtrace"],
     "selection": ["double_q_errors", "categorical_loss"],
 }

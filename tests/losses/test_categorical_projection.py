@@ -182,3 +182,14 @@ def test_both_ways_of_projecting_agree_in_value_and_gradient(own_targets):
     )
     for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
+def test_both_ways_agree_where_each_element_has_targets_of_its_own():
+    rng = np.random.default_rng(0)
+    places = rng.normal(size=(3, 5)).astype(np.float32)
+    probabilities = rng.dirichlet(np.ones(5), size=3).astype(np.float32)
+    targets = np.sort(rng.normal(size=(3, 4)), axis=-1).astype(np.float32)
+    arguments = (places, probabilities, targets)
+    got = projection.at_once(*arguments)
+    assert got.shape == (3, 4)
+    np.testing.assert_allclose(got, projection.by_columns(*arguments), atol=1e-6)
