@@ -141,7 +141,7 @@ class Plan(NamedTuple):
     """An experiment, built but not compiled."""
 
     setting: Setting
-    schedule: Schedule
+    schedule: Schedule  # in rollouts, or in updates of a learner that draws
     num_devices: int
     flow: Flow | None = None  # of experience, where there are actors
 
@@ -160,7 +160,7 @@ def plan(experiment: Experiment) -> Plan:
             gradient_rows=_gradient_rows(config),
         )
     axis_name = devices.AXIS_NAME if num_devices > 1 else None
-    schedule = make_schedule(config)
+    rollouts = make_schedule(config)
     with settings_of("environment", config.environment):
         environment = _environment(config)
         normaliser = make_normaliser(
@@ -173,17 +173,18 @@ def plan(experiment: Experiment) -> Plan:
     with settings_of("network", config.network):
         # Of the kind that the agent needs, as `Experiment` has checked.
         network: Any = config.network.build(normaliser.spec)
-    total_updates = schedule.total
+    schedule, total_updates = rollouts, rollouts.total
     if config.replay is not None:
         with settings_of("replay", config.replay):
             total_updates *= updates_per_rollout(config.replay, _rollout_steps(config))
         if isinstance(config.runtime, ActorsConfig) and not config.runtime.lock_step:
-            total_updates = _in_updates(config.replay, config.budget).total
+            schedule = _in_updates(config.replay, config.budget)
+            total_updates = schedule.total
     with settings_of("agent", config.agent):
         agent = config.agent.build(network, total_updates, axis_name)
     if isinstance(config.environment, HostConfig) and config.environment.clip_rewards:
         agent = learning_from_clipped_rewards(agent)
-    replay = _replay_setting(config, agent, schedule, num_devices, axis_name)
+    replay = _replay_setting(config, agent, rollouts, num_devices, axis_name)
     setting = Setting(
         agent=agent,
         environment=environment,
@@ -193,11 +194,7 @@ def plan(experiment: Experiment) -> Plan:
         policy_lag_updates=config.runtime.policy_lag_updates,
         replay=replay,
     )
-    flow = _flow(config, agent)
-    if flow is not None and flow.kind == "replay":
-        assert config.replay is not None
-        schedule = _in_updates(config.replay, config.budget)
-    return Plan(setting, schedule, num_devices, flow)
+    return Plan(setting, schedule, num_devices, _flow(config, agent))
 
 
 def _in_updates(replay: ReplayConfig, budget: Budget) -> Schedule:

@@ -41,13 +41,13 @@ def echo(num_actions: int = 5) -> Environment:
 )
 def test_velocities_and_nothing_else_read_zero(name, hidden):
     plain = make_gymnax_environment(name)
-    rows, _ = random_rows(batch(plain), 5, 2)
-    masked, _ = random_rows(batch(wrappers.mask_velocity(plain)), 5, 2)
+    with jax.disable_jit():  # two compiled programs may differ in their last bit
+        rows, _ = random_rows(batch(plain), 5, 2)
+        masked, _ = random_rows(batch(wrappers.mask_velocity(plain)), 5, 2)
     expected = np.array(rows.observation)
     assert expected[-1, :, hidden].all()
     expected[..., hidden] = 0
-    # Two programs, whose last bit may differ; what is hidden is exactly zero.
-    np.testing.assert_allclose(masked.observation, expected, rtol=1e-6, atol=0.0)
+    np.testing.assert_array_equal(masked.observation, expected)
 
 
 def test_any_index_of_a_vector_can_be_hidden():
