@@ -13,7 +13,12 @@ from jaxrl_dist.experiment import Experiment, Plan, plan
 from jaxrl_dist.processes.ports import free_port
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.replay.reverb import environment
-from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
+from jaxrl_dist.run_folder import (
+    EvaluationSummary,
+    RunFolder,
+    Summary,
+    naming_the_folder,
+)
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
 from jaxrl_dist.training import actor_learner
 from jaxrl_dist.training.actors_config import ActorsConfig
@@ -125,7 +130,7 @@ def _run(
         flush=True,
     )
     launcher = LocalLauncher(folder.path / LOGS)
-    with interruptible() as wish:
+    with naming_the_folder(folder.path), interruptible() as wish:
         actor_learner.run(place, launcher, wish, tell)
     if wish:
         step = checkpoints_of(folder, named.experiment).latest()

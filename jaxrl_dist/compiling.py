@@ -11,13 +11,9 @@ import numpy as np
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.experiment import Experiment, Plan
 from jaxrl_dist.training import learning
+from jaxrl_dist.training.across_devices import OnDevice, make_evaluate, make_on_device
 from jaxrl_dist.training.host_loop import Functions
-from jaxrl_dist.training.on_device import (
-    OnDevice,
-    TrainState,
-    make_evaluate,
-    make_on_device,
-)
+from jaxrl_dist.training.on_device import TrainState
 
 
 class Compiled(NamedTuple):

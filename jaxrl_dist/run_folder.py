@@ -11,6 +11,7 @@ summary.json        what came out, once the run has ended
 import contextlib
 import dataclasses
 import datetime
+import errno
 import json
 import os
 import tempfile
@@ -19,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxrl_dist import configuration
+
+# Of the operating system: what does not get better by trying again.
+LASTING = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,6 +266,24 @@ def _make_empty_folder(path: Path) -> Path:
             "that can"
         ) from error
     return path
+
+
+@contextlib.contextmanager
+def naming_the_folder(path: Path) -> Iterator[None]:
+    """Lets an error of the disk say where: one of writing names no file by itself.
+
+    Args:
+        path: of the run's folder.
+
+    Raises:
+        OSError: as it came, with the folder for a file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in LASTING or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -13,7 +13,12 @@ from jaxrl_dist.compiling import Compiled, compile_plan, state_shapes
 from jaxrl_dist.experiment import Experiment, Plan, plan
 from jaxrl_dist.loggers import JsonLines, Many, TensorBoard, Terminal
 from jaxrl_dist.loggers.json_lines import read_rows
-from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
+from jaxrl_dist.run_folder import (
+    EvaluationSummary,
+    RunFolder,
+    Summary,
+    naming_the_folder,
+)
 from jaxrl_dist.saved_runs import NamedExperiment, checkpoints_of, read
 from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.host_loop import (
@@ -193,7 +198,7 @@ def _drive(session: Session, compiled: Compiled, state: TrainState | None) -> Su
         num_seeds=experiment.num_seeds,
         metadata={"experiment": name},
     )
-    with interruptible() as wish:
+    with naming_the_folder(folder.path), interruptible() as wish:
         try:
             outcome = loop.run(state, counters, wish)
         finally:

@@ -14,7 +14,8 @@ from jaxrl_dist.environments.build import HostConfig
 from jaxrl_dist.experiment import MAX_SEED, Experiment, Plan, plan
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.training import reporting
-from jaxrl_dist.training.on_device import TrainState, make_evaluate, normalised
+from jaxrl_dist.training.across_devices import make_evaluate
+from jaxrl_dist.training.on_device import TrainState, normalised
 from jaxrl_dist.training.on_host import make_host_player, players
 from jaxrl_dist.types import ArrayTree, TimeStep
 

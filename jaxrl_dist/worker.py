@@ -7,7 +7,6 @@ starting it again would not help.
 
 import argparse
 import contextlib
-import errno
 import functools
 import logging
 import signal
@@ -26,6 +25,7 @@ from jaxrl_dist.environments.build import HostConfig
 from jaxrl_dist.exit_status import FAILED, NOT_FINITE, REFUSED, SIGNALLED
 from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
+from jaxrl_dist.run_folder import LASTING, naming_the_folder
 from jaxrl_dist.training import actor, evaluator, on_host
 from jaxrl_dist.training.collecting import (
     Acting,
@@ -48,8 +48,6 @@ REFUSALS = (
     reverb.TableError,
     reverb.TablesDifferError,
 )
-# Of the operating system: what does not get better by trying again.
-LASTING = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
 
 
 def use_one_cpu_device() -> None:
@@ -164,7 +162,8 @@ def run_learner(arguments: argparse.Namespace) -> None:
     """Learns until the budget is used up."""
     from jaxrl_dist import learner_process  # heavier than what actors need
 
-    learner_process.run(arguments)
+    with naming_the_folder(arguments.run):
+        learner_process.run(arguments)
 
 
 def run_server(arguments: argparse.Namespace) -> None:
@@ -183,6 +182,7 @@ def run_server(arguments: argparse.Namespace) -> None:
     )
     tables = reverb.load_tables(arguments.tables)
     with (
+        naming_the_folder(arguments.run),
         reverb.Server(tables, config, _log) as server,
         reverb.Client(server.address) as client,
     ):

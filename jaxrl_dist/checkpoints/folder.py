@@ -13,6 +13,7 @@ checkpoint. So each file's digest is compared before orbax sees it, and a damage
 checkpoint gives way to the one before it.
 """
 
+import errno
 import json
 import logging
 import math
@@ -33,6 +34,8 @@ from jaxrl_dist.types import ArrayTree
 ABOUT, STATE = "checkpoint.json", "state"
 UNFINISHED = "unfinished-"  # prefix of a folder that is still being written
 DAMAGED = "damaged-"  # prefix of a folder that failed its digests
+
+FULL_DISK_BYTES = 1 << 20  # free, below which it is full
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +121,7 @@ class Checkpoints:
         Raises:
             ValueError: `step` is negative, or two leaves have the same path.
             TypeError: the metadata cannot be written as JSON.
+            OSError: the disk is full.
         """
         saving = self.save_in_background(step, state, metric=metric, metadata=metadata)
         return saving.result()
@@ -144,7 +148,8 @@ class Checkpoints:
             to_be_rated: keep it until `rate_in_background` has said how good it is.
 
         Returns:
-            A promise of the checkpoint's folder; its `result` raises what went wrong.
+            A promise of the checkpoint's folder; its `result` raises what went wrong,
+            OSError if the disk is full.
 
         Raises:
             ValueError: `step` is negative, or two leaves have the same path.
@@ -180,7 +185,20 @@ class Checkpoints:
     def _in_background(self, action: Callable, *arguments: Any) -> Future:
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
-        return self._writer.submit(action, *arguments)
+        return self._writer.submit(self._naming_a_full_disk, action, *arguments)
+
+    def _naming_a_full_disk(self, action: Callable, *arguments: Any) -> Any:
+        """Does something, and says so by its name if the disk is full."""
+        try:
+            return action(*arguments)
+        except Exception as error:  # whatever orbax made of it
+            if shutil.disk_usage(self.folder.parent).free >= FULL_DISK_BYTES:
+                raise
+            raise OSError(
+                errno.ENOSPC,
+                "no checkpoint can be written: the disk is full",
+                str(self.folder),
+            ) from error
 
     def _write(self, step: int, about_text: str, arrays: dict[str, np.ndarray]) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """The processes of a run with actors, and how they are kept running."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from jaxrl_dist.training.kept_process import Event
 from jaxrl_dist.training.launchers import Launcher, ProcessSpec
 from jaxrl_dist.training.supervisor import Supervisor
 
+LOG = logging.getLogger(__name__)
 WORKER = ("-m", "jaxrl_dist.worker")
 STOP_SECONDS = 60.0  # for a last checkpoint
 SERVER_STOP_SECONDS = 70.0  # longer than the server itself takes at most
@@ -128,8 +130,11 @@ def run(
     record = supervision_record.Record(path, [each.name for each in processes])
 
     def note(event: Event) -> None:
-        record.note(event)
         on_event(event)
+        try:
+            record.note(event)
+        except OSError as error:  # what happened is what counts, and was said
+            LOG.warning("%s cannot be written: %s", path, error)
 
     outcome = Supervisor(processes, launcher, note).run(wish)
     if outcome.ended == "failed":

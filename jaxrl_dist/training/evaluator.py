@@ -8,10 +8,11 @@ import numpy as np
 
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.replay import reverb
+from jaxrl_dist.training.across_devices import make_evaluate
 from jaxrl_dist.training.collecting import Acting
 from jaxrl_dist.training.columns import Columns, columns_of, only_row
 from jaxrl_dist.training.experience import EVALUATIONS, TO_EVALUATE
-from jaxrl_dist.training.on_device import Setting, TrainState, make_evaluate
+from jaxrl_dist.training.on_device import Setting, TrainState
 from jaxrl_dist.training.parameters import insert
 from jaxrl_dist.types import ArrayTree
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from jaxrl_dist.exit_status import SIGNALLED
 from jaxrl_dist.training.launchers import Launcher, Process, ProcessSpec
 
 LAST_LINES = 20  # of a log, that are kept of a death
@@ -112,6 +113,13 @@ class KeptProcess:
             self._bury(now, -signal.SIGKILL, self._silence(), "hung")
         return None
 
+    def failed_at_the_end(self) -> Death | None:
+        """How it ended after it was asked to, if that was a failure of its own."""
+        status = None if self._process is None else self._process.poll()
+        if self._process is None or status is None or not 0 < status < SIGNALLED:
+            return None
+        return self._death(status, how_it_exited(status))
+
     def _start(self, now: float) -> None:
         self.restarts += self._has_begun
         self._has_begun, self._has_beaten, self._is_at_work = True, False, False
@@ -151,11 +159,8 @@ class KeptProcess:
         kind: Literal["died", "hung"],
     ) -> None:
         """Notes a death, and decides whether another start follows."""
-        process, self._process = self._process, None
-        lines, where = (), "the message"
-        if process is not None:
-            lines, where = process.last_lines(LAST_LINES), process.where
-        death = Death(self.spec.name, status, reason, tuple(lines), where)
+        death = self._death(status, reason)
+        self._process = None
         # Whoever is killed while it starts might have begun.
         lived = self._is_at_work or (kind == "died" and death.was_killed)
         lived = lived or now - self._started > self.spec.max_backoff_seconds
@@ -174,6 +179,12 @@ class KeptProcess:
         pause = min(self.spec.backoff_seconds * longer, self.spec.max_backoff_seconds)
         self._start_at = now + pause
         self._tell(kind, f"{death}; it is started again in {pause:g} s", death)
+
+    def _death(self, status: int | None, reason: str) -> Death:
+        lines, where = (), "the message"
+        if self._process is not None:
+            lines, where = self._process.last_lines(LAST_LINES), self._process.where
+        return Death(self.spec.name, status, reason, tuple(lines), where)
 
     def _has_died_too_often(self) -> bool:
         return (

@@ -9,9 +9,10 @@ import numpy as np
 
 from jaxrl_dist.distribution import devices
 from jaxrl_dist.training import on_device
+from jaxrl_dist.training.across_devices import over_seeds
 from jaxrl_dist.training.collecting import Acting, rows_like, without_environments
 from jaxrl_dist.training.flow import Flow
-from jaxrl_dist.training.on_device import Setting, TrainState, all_finite, over_seeds
+from jaxrl_dist.training.on_device import Setting, TrainState, all_finite
 from jaxrl_dist.types import ArrayTree, Sample, Trajectory
 
 

@@ -10,6 +10,7 @@ from jaxrl_dist.environments.build import HostConfig
 from jaxrl_dist.environments.host import HostEnvironment, idle
 from jaxrl_dist.evaluation import evaluate_on_host
 from jaxrl_dist.rollout_on_host import compile_acting, rollout_on_host, start_on_host
+from jaxrl_dist.training.across_devices import EVALUATION
 from jaxrl_dist.training.collecting import (
     Acting,
     Collect,
@@ -20,7 +21,7 @@ from jaxrl_dist.training.collecting import (
     first_state,
 )
 from jaxrl_dist.training.flow import Flow
-from jaxrl_dist.training.on_device import EVALUATION, Setting, normalised
+from jaxrl_dist.training.on_device import Setting, normalised
 from jaxrl_dist.types import Agent, ArrayTree, Params, TimeStep
 
 

@@ -1,7 +1,5 @@
 """The learner's checkpoints: written while it goes on, rated when it is known how."""
 
-import errno
-import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -10,8 +8,6 @@ from typing import Any
 from jaxrl_dist.checkpoints import Checkpoints
 from jaxrl_dist.training.host_loop import Counters
 from jaxrl_dist.training.on_device import TrainState
-
-FULL_DISK_BYTES = 1 << 20  # free, below which it is full
 
 
 class Saver:
@@ -44,7 +40,7 @@ class Saver:
         """
         for saving in [x for x in self._under_way if x.done()]:
             self._under_way.remove(saving)
-            self._check(saving)
+            saving.result()
         self._under_way.append(
             self._checkpoints.save_in_background(
                 counters.env_steps,
@@ -83,7 +79,7 @@ class Saver:
                 )
         under_way, self._under_way = self._under_way, []
         for saving in under_way:
-            self._check(saving)
+            saving.result()
 
     def abandon(self, meanwhile: Callable[[], None], timeout: float) -> None:
         """Waits for what is under way, whatever becomes of it: orbax needs a process.
@@ -97,15 +93,3 @@ class Saver:
             meanwhile()
             if time.monotonic() - began > timeout:
                 return
-
-    def _check(self, saving: Future) -> None:
-        """Raises what went wrong, by the name of a full disk if there is one."""
-        try:
-            saving.result()
-        except Exception as error:  # whatever the writer made of it
-            folder = self._checkpoints.folder.parent
-            if shutil.disk_usage(folder).free >= FULL_DISK_BYTES:
-                raise
-            raise OSError(
-                errno.ENOSPC, "no checkpoint can be written: the disk is full", folder
-            ) from error

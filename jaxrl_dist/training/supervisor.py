@@ -110,7 +110,11 @@ class Supervisor:
         while True:
             if wish:
                 self._end()
-                return self._outcome("interrupted")
+                # What was to be saved may be lost: the disk was full, for one.
+                keeping = [x for x in self._kept if _has_to_save(x.spec)]
+                failures = [each.failed_at_the_end() for each in keeping]
+                cause = next((each for each in failures if each is not None), None)
+                return self._outcome("failed" if cause else "interrupted", cause)
             for each in self._kept:
                 if each.look_after() == "finished":
                     self._end()
@@ -136,6 +140,11 @@ class Supervisor:
         rest = [each for each in self._kept if each not in (*first, *last)]
         for stage in (first, rest, last):
             _end_together(stage)
+
+
+def _has_to_save(spec: ProcessSpec) -> bool:
+    """Whether a run cannot be gone on with as it was if this fails in the end."""
+    return spec.finishes_run or spec.ends_last
 
 
 def _end_together(stage: Iterable[KeptProcess]) -> None:

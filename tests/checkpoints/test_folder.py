@@ -1,7 +1,9 @@
 """Checkpoints come back bit for bit, or say that they cannot."""
 
+import errno
 import hashlib
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrl_dist.checkpoints import Checkpoints, DamagedCheckpointError
+from jaxrl_dist.checkpoints import Checkpoints, DamagedCheckpointError, files
 
 
 class Learner(NamedTuple):
@@ -404,3 +406,26 @@ def test_saving_a_small_state_is_quick(tmp_path):
         seconds.append(time.perf_counter() - start)
     # 0.03 s here; the bound leaves room for a busy machine.
     assert min(seconds[1:]) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("free", "kind", "message"),
+    [(1000, OSError, "the disk is full"), (1 << 30, ValueError, "something of orbax")],
+)
+def test_a_full_disk_is_named_whatever_orbax_makes_of_it(
+    free, kind, message, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise ValueError("something of orbax")
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(1, {"x": np.int32(1)}, metric=None, metadata={})
+    monkeypatch.setattr(files, "write_arrays", refuse)
+    with pytest.raises(kind, match=message) as caught:
+        checkpoints.save(2, {"x": np.int32(2)}, metric=None, metadata={})
+    if kind is OSError:
+        assert caught.value.errno == errno.ENOSPC
+        assert caught.value.filename == str(tmp_path / "checkpoints")
+    assert checkpoints.latest() == 1

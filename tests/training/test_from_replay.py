@@ -17,8 +17,9 @@ from jaxrl_dist.experiment import Experiment, plan
 from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.replay.sequences import ReplayConfig
 from jaxrl_dist.training import reporting
+from jaxrl_dist.training.across_devices import make_on_device
 from jaxrl_dist.training.from_replay import updates_per_rollout
-from jaxrl_dist.training.on_device import OnDeviceConfig, make_on_device
+from jaxrl_dist.training.on_device import OnDeviceConfig
 from tests.environments.wandering import wandering
 from tests.training.runs import assert_close, make_setting
 

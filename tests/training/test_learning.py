@@ -20,7 +20,7 @@ from jaxrl_dist.environments.base import Environment, Outcome
 from jaxrl_dist.evaluation import evaluate
 from jaxrl_dist.experiment import ReplayedValueAgent
 from jaxrl_dist.replay.sequences import ReplayConfig
-from jaxrl_dist.training.on_device import make_on_device
+from jaxrl_dist.training.across_devices import make_on_device
 from jaxrl_dist.types import ArraySpec, DiscreteSpec, EnvironmentSpec
 from tests.training.runs import make_setting
 

@@ -11,7 +11,7 @@ from jaxrl_dist.agents.ppo import PPOConfig
 from jaxrl_dist.environments.base import Environment, Outcome
 from jaxrl_dist.evaluation import evaluate
 from jaxrl_dist.networks.recurrent import CoreConfig
-from jaxrl_dist.training.on_device import make_on_device
+from jaxrl_dist.training.across_devices import make_on_device
 from jaxrl_dist.types import ArraySpec, DiscreteSpec, EnvironmentSpec
 from tests.training.runs import make_setting
 

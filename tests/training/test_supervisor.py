@@ -226,6 +226,37 @@ def test_a_wish_to_stop_reaches_the_learner_first_and_the_server_last(tmp_path):
     assert (tmp_path / "order").read_text() == "learner actor server "
 
 
+@pytest.mark.parametrize(
+    ("status", "ended"), [(0, "interrupted"), (130, "interrupted"), (2, "failed")]
+)
+def test_a_learner_that_cannot_save_when_asked_to_end_is_a_failure(
+    status, ended, tmp_path
+):
+    ready = tmp_path / "ready"
+    specs = learner(
+        "import signal, sys, time",
+        "def end(*_):",
+        "    print('error: No space left on device')",
+        f"    sys.exit({status})",
+        "signal.signal(signal.SIGTERM, end)",
+        f"open({str(ready)!r}, 'w')",
+        SLEEP,
+    )
+    wish = Interruption()
+
+    def stop() -> None:
+        wait_until(ready.exists)
+        wish.signal = signal.SIGINT
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    outcome = run(tmp_path, specs, wish=wish)
+    thread.join()
+    assert outcome.ended == ended
+    if ended == "failed":
+        assert "exited with status 2: No space left on device" in str(outcome)
+
+
 def test_what_does_not_end_in_time_is_killed(tmp_path):
     ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     actor = spec("actor", ignore, note_pid(tmp_path), SLEEP, stop_timeout_seconds=0.1)
