@@ -15,7 +15,7 @@ from jaxrl_dist.distribution import devices
 from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.run_folder import RunFolder
-from jaxrl_dist.saved_runs import checkpoints_of
+from jaxrl_dist.saved_runs import checkpoints_of, read
 from jaxrl_dist.training import experience, feeds, handshake, supervision_record
 from jaxrl_dist.training.evaluator import Examiner
 from jaxrl_dist.training.experience import EXPERIENCE
@@ -55,9 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
         ReverbError: the server does not answer, or refuses.
     """
     folder = RunFolder.open(arguments.run)
-    part = build(folder.config)
-    devices.use_all_cores(part.runtime.num_devices)
+    # Before anything is built: that already looks at the devices that are there.
+    devices.use_all_cores(read(folder).experiment.runtime.num_devices)
     use_compilation_cache()
+    part = build(folder.config)
     began = time.time() if arguments.began is None else arguments.began
     learn(part, folder, arguments.server, interruptible(), began=began)
 

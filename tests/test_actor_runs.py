@@ -30,7 +30,7 @@ RUN = (
     *("--environment.name", "MountainCar-v0"),
     *("--network.hidden", "8", "--environment.num-envs", "4"),
     *("--runtime.rollout-steps", "5", "--budget.eval-episodes", "4"),
-    *("--budget.evaluations", "2", "--output-dir"),
+    *("--budget.evaluations", "2", "--runtime.num-devices", "2", "--output-dir"),
 )
 
 

@@ -17,6 +17,7 @@ from jaxrl_dist.agents.exploration import (
     epsilon_at,
     make_act,
     make_draw,
+    placed,
 )
 from jaxrl_dist.agents.flat import Flat, layout_of
 from jaxrl_dist.agents.lasting_actions import explorer
@@ -132,6 +133,7 @@ class PQNConfig:
             init=init,
             acting_params=acting_params,
             update=update,
+            placed=placed,
         )
 
 

@@ -11,7 +11,7 @@ from jaxrl_dist.distribution import devices
 from jaxrl_dist.environments import statistics
 from jaxrl_dist.training.flow import Flow
 from jaxrl_dist.training.on_device import Setting, normalised
-from jaxrl_dist.types import ArrayTree, Params, Trajectory
+from jaxrl_dist.types import Agent, ArrayTree, Params, Trajectory
 
 
 class Acting(NamedTuple):
@@ -117,12 +117,20 @@ def first_state(
     return CollectorState(start, statistics.init(share.size), return_so_far, recent)
 
 
+def as_actor(agent: Agent, params: Params, share: Share) -> Params:
+    """The parameters by which an actor acts, as its share has it explore."""
+    if agent.placed is None:
+        return params
+    return agent.placed(params, share.first, share.total)
+
+
 def rows_like(setting: Setting, num_envs: int) -> Trajectory:
-    """The shapes of a rollout's rows, [T + 1, B, ...]; nothing is computed."""
+    """The shapes of an actor's rollout, [T + 1, B, ...]; nothing is computed."""
 
     def make() -> Trajectory:
         key = jax.random.key(0)
         params = setting.agent.acting_params(setting.agent.init(key))
+        params = as_actor(setting.agent, params, Share(0, num_envs, num_envs))
         start = rollout.start(setting.agent, setting.environment, key, num_envs)
         agent = normalised(
             setting.agent, setting.normaliser, setting.normaliser.init(num_envs)
@@ -142,9 +150,7 @@ def one_rollout(
     setting: Setting, flow: Flow, share: Share, acting: Acting, state: CollectorState
 ) -> tuple[CollectorState, Collected]:
     """One rollout of an actor's environments; see `CollectorState` and `Collected`."""
-    params = acting.params
-    if setting.agent.placed is not None:
-        params = setting.agent.placed(params, share.first, share.total)
+    params = as_actor(setting.agent, acting.params, share)
     now, rows = rollout.rollout(
         normalised(setting.agent, setting.normaliser, acting.normaliser),
         setting.environment,

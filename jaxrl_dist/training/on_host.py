@@ -18,6 +18,7 @@ from jaxrl_dist.training.collecting import (
     CollectorState,
     Share,
     after_rollout,
+    as_actor,
     first_state,
 )
 from jaxrl_dist.training.flow import Flow
@@ -68,8 +69,7 @@ def make_host_collect(
         environment: as many of them as the share says; the caller's to close.
     """
     functions = compile_acting(seeing(setting))
-    placed = setting.agent.placed or (lambda params, first, total: params)
-    place = jax.jit(lambda params: placed(params, share.first, share.total))
+    place = jax.jit(lambda params: as_actor(setting.agent, params, share))
     after = jax.jit(lambda *arguments: after_rollout(setting, flow, *arguments))
 
     start = jax.jit(lambda key: first_state(setting, flow, share, key))
