@@ -54,6 +54,8 @@ class AtariConfig:
         frame_stack: frames shown at once, from 1.
         num_threads: that run the emulators of an actor, from 1; None takes one for each
             core.
+        normalise_observations: agents see each pixel with mean 0 and variance 1, so
+            that what seldom moves stands out; no published protocol has it.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -73,8 +75,8 @@ class AtariConfig:
     size: int = 84
     frame_stack: int = 4
     num_threads: int | None = None
-    normalise_observations: ClassVar[bool] = False  # what other configurations may ask
-    scale_rewards: ClassVar[bool] = False
+    normalise_observations: bool = False
+    scale_rewards: ClassVar[bool] = False  # what other configurations may ask
 
     def __post_init__(self) -> None:
         check_at_least(

@@ -57,22 +57,22 @@ class Feed:
             ReverbError: none can come.
         """
         began = time.monotonic()
-        try:
-            while not meanwhile():
-                try:
-                    fed = self._ready.get(timeout=TICK_SECONDS)
-                except queue.Empty:
-                    if time.monotonic() - began > timeout:
-                        raise TimeoutError(
-                            f"no experience came within {timeout:g} s: do actors run?"
-                        ) from None
-                    continue
-                if isinstance(fed, Exception):
-                    raise fed
-                return fed
-            return None
-        finally:
-            self.waiting_seconds += time.monotonic() - began
+        while not meanwhile():
+            tick = time.monotonic()
+            try:
+                fed = self._ready.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                if time.monotonic() - began > timeout:
+                    raise TimeoutError(
+                        f"no experience came within {timeout:g} s: do actors run?"
+                    ) from None
+                continue
+            finally:
+                self.waiting_seconds += time.monotonic() - tick
+            if isinstance(fed, Exception):
+                raise fed
+            return fed
+        return None
 
     def close(self) -> None:
         """Ends the thread; what is ready is given up."""

@@ -87,6 +87,7 @@ class Learner:
         self._saver = Saver(checkpoints, plan.metadata)
         self._evaluated: tuple[int, np.ndarray] | None = None  # by updates, the latest
         self._clock = self._reported = time.monotonic()
+        self._has_begun = False  # waiting for the first actor is no training
         self._updates_reported, self._waited_reported = 0, 0.0
 
     def run(self, state: TrainState, counters: Counters, wish: Interruption) -> Outcome:
@@ -118,13 +119,11 @@ class Learner:
         schedule, totals = self._plan.schedule, self._learning.zeros()
         self._updates_reported = counters.updates
         self._publish(state, counters)
-        begun = False
         while counters.updates < schedule.total and not wish:
             fed = self._next(counters, wish)
             if fed is None:
                 break
-            if not begun:  # waiting for the first actor is no training
-                begun, self._clock = True, time.monotonic()
+            self._begin()
             self._lag.used(counters.updates, fed)
             state, totals, ranks = self._learning.learn(
                 state, totals, fed.batch, np.int32(counters.updates)
@@ -143,10 +142,17 @@ class Learner:
                 self._evaluate(state, counters)
             self._look_after()
         interrupted = counters.updates < schedule.total
-        if interrupted and begun:
+        if interrupted and counters.updates > self._updates_reported:
             self._report(state, totals, counters)  # what is not finite is not saved
         self._finish(state, counters, interrupted)
         return Outcome(state, counters, self._returns_of(counters), interrupted)
+
+    def _begin(self) -> None:
+        """Starts the clock, with the first that is known of an actor at work."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._clock = self._reported = time.monotonic()
+            self._waited_reported = self._to.feed.waiting_seconds
 
     def _returns_of(self, counters: Counters) -> np.ndarray | None:
         """The evaluation of a state, if it has come."""
@@ -159,6 +165,10 @@ class Learner:
         def meanwhile() -> bool:
             self._to.beat()
             self._look_after()
+            # A replay that fills takes steps, and so time, before anything is learned.
+            self._actors.add(self._to.telemetry.take())
+            if self._actors.num_steps:
+                self._begin()
             return bool(wish)
 
         if isinstance(self._to.source, ReplaySource):

@@ -88,7 +88,7 @@ def _without_units(spec: EnvironmentSpec) -> EnvironmentSpec:
     """The spec of an environment whose observations are normalised."""
     limit = normalisation.CLIP
     observation = jax.tree.map(
-        lambda array: ArraySpec(array.shape, jnp.float32, -limit, limit),
+        lambda array: array._replace(dtype=jnp.float32, low=-limit, high=limit),
         spec.observation,
         is_leaf=lambda array: isinstance(array, ArraySpec),
     )
