@@ -100,3 +100,17 @@ def test_statistics_can_be_kept_by_one_who_did_not_see_the_beginning():
     got = normaliser.update(forgetful, second)
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5)
+
+
+def test_a_normalised_image_keeps_its_channels_where_they_were():
+    frames = ArraySpec((4, 84, 84), jnp.uint8, 0, 255, channels_first=True)
+    normaliser = make_normaliser(
+        IMAGES._replace(observation=frames),
+        observations=True,
+        rewards=False,
+        gamma=0.9,
+        axis_name=None,
+    )
+    limit = normalisation.CLIP
+    expected = frames._replace(dtype=jnp.float32, low=-limit, high=limit)
+    assert normaliser.spec.observation == expected
