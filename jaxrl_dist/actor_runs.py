@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -65,10 +66,11 @@ def start(
     wiring = wire_of(name, experiment, built)
     named = NamedExperiment(name, experiment)
     with RunFolder.prepared(output_dir, name, experiment.seed) as folder:
-        place = _place(folder, named, began)
+        place = _place(folder, named, built, began)
         folder.write_config(named)
         reverb.save_tables(wiring.tables, place.tables)
-    return _run(folder, named, built, place), folder.path
+    with naming_the_folder(folder.path):
+        return _run(folder, named, built, place), folder.path
 
 
 def resume(
@@ -89,16 +91,17 @@ def resume(
         before = read(folder).experiment.budget.total_steps
         if steps <= before:
             return None
-    place = _place(folder, named, began)
+    place = _place(folder, named, built, began)
     tables = wire_of(named.name, experiment, built).tables
-    folder.write_config(named)
-    folder.summary.unlink(missing_ok=True)
-    reverb.save_tables(tables, place.tables)
-    return _run(folder, named, built, place)
+    with naming_the_folder(folder.path):
+        folder.write_config(named)
+        folder.summary.unlink(missing_ok=True)
+        reverb.save_tables(tables, place.tables)
+        return _run(folder, named, built, place)
 
 
 def _place(
-    folder: RunFolder, named: NamedExperiment, began: float
+    folder: RunFolder, named: NamedExperiment, built: Plan, began: float
 ) -> actor_learner.Place:
     runtime = named.experiment.runtime
     assert isinstance(runtime, ActorsConfig)
@@ -113,6 +116,7 @@ def _place(
         began=began,
         checkpoint_seconds=runtime.server_checkpoint_seconds,
         heartbeat_seconds=runtime.heartbeat_seconds,
+        keeps_replay=built.flow is not None and built.flow.kind == "replay",
     )
 
 
@@ -130,8 +134,18 @@ def _run(
         flush=True,
     )
     launcher = LocalLauncher(folder.path / LOGS)
-    with naming_the_folder(folder.path), interruptible() as wish:
-        actor_learner.run(place, launcher, wish, tell)
+    with interruptible() as wish:
+        try:
+            actor_learner.run(place, launcher, wish, tell)
+        except actor_learner.ProcessFailedError as error:
+            step = checkpoints_of(folder, named.experiment).latest()
+            if not wish or step is None:
+                raise
+            resume = f"python -m jaxrl_dist resume {shlex.quote(str(folder.path))}"
+            message = (
+                f"{error}; step {step:,} is saved, go on from there with: {resume}"
+            )
+            raise actor_learner.ProcessFailedError(message, error.status) from None
     if wish:
         step = checkpoints_of(folder, named.experiment).latest()
         if step is None:

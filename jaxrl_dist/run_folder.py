@@ -22,7 +22,7 @@ from typing import Any
 from jaxrl_dist import configuration
 
 # Of the operating system: what does not get better by trying again.
-LASTING = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
+LASTING_ERRNOS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,7 +281,7 @@ def naming_the_folder(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in LASTING or error.filename is not None:
+        if error.errno not in LASTING_ERRNOS or error.filename is not None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 

@@ -91,7 +91,8 @@ def start(
         compiled = compile_plan(experiment, built, meanwhile=_import_the_rest)
         folder.write_config(named)
     session = Session(named, built, folder, Counters(), began)
-    return _drive(session, compiled, compiled.first_state), folder.path
+    with naming_the_folder(folder.path):
+        return _drive(session, compiled, compiled.first_state), folder.path
 
 
 def resume(
@@ -138,9 +139,10 @@ def resume(
         experiment, built, first_state=False, meanwhile=_import_the_rest
     )
     named = NamedExperiment(named.name, experiment)
-    folder.write_config(named)
     session = Session(named, built, folder, counters, began)
-    return _drive(session, compiled, state)
+    with naming_the_folder(folder.path):
+        folder.write_config(named)
+        return _drive(session, compiled, state)
 
 
 def check_only_budget_differs(before: Experiment, after: Experiment) -> None:
@@ -198,7 +200,7 @@ def _drive(session: Session, compiled: Compiled, state: TrainState | None) -> Su
         num_seeds=experiment.num_seeds,
         metadata={"experiment": name},
     )
-    with naming_the_folder(folder.path), interruptible() as wish:
+    with interruptible() as wish:
         try:
             outcome = loop.run(state, counters, wish)
         finally:

@@ -15,6 +15,7 @@ from jaxrl_dist.experiment import MAX_SEED, Experiment, Plan, plan
 from jaxrl_dist.run_folder import RunFolder
 from jaxrl_dist.training import reporting
 from jaxrl_dist.training.across_devices import make_evaluate
+from jaxrl_dist.training.collecting import Share, actor_params
 from jaxrl_dist.training.on_device import TrainState, normalised
 from jaxrl_dist.training.on_host import make_host_player, players
 from jaxrl_dist.types import ArrayTree, TimeStep
@@ -137,6 +138,7 @@ def policy(
     """
     setting = restored.plan.setting
     params, statistics = _first_seed(restored)
+    params = actor_params(setting.agent, params, Share(0, 1, 1))
     agent = normalised(setting.agent, setting.normaliser, statistics)
 
     def act(

@@ -25,7 +25,7 @@ from jaxrl_dist.environments.build import HostConfig
 from jaxrl_dist.exit_status import FAILED, NOT_FINITE, REFUSED, SIGNALLED
 from jaxrl_dist.parts import Part, build, connect
 from jaxrl_dist.replay import reverb
-from jaxrl_dist.run_folder import LASTING, naming_the_folder
+from jaxrl_dist.run_folder import LASTING_ERRNOS, naming_the_folder
 from jaxrl_dist.training import actor, evaluator, on_host
 from jaxrl_dist.training.collecting import (
     Acting,
@@ -182,7 +182,6 @@ def run_server(arguments: argparse.Namespace) -> None:
     )
     tables = reverb.load_tables(arguments.tables)
     with (
-        naming_the_folder(arguments.run),
         reverb.Server(tables, config, _log) as server,
         reverb.Client(server.address) as client,
     ):
@@ -238,12 +237,13 @@ def one_line(action: Callable[[], Any]) -> int:
     except (TimeoutError, reverb.ReverbError) as error:
         return _say(error, FAILED)
     except OSError as error:
-        return _say(error, REFUSED if error.errno in LASTING else FAILED)
+        return _say(error, REFUSED if error.errno in LASTING_ERRNOS else FAILED)
     return 0
 
 
 def _say(error: Exception, status: int) -> int:
-    print("error:", " ".join(str(error).split()), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the log may be on the disk that is full
+        print("error:", " ".join(str(error).split()), file=sys.stderr, flush=True)
     return status
 
 

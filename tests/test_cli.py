@@ -13,7 +13,9 @@ from PIL import Image
 from jaxrl_dist import __main__ as commands
 from jaxrl_dist import cli, configuration, runs, saved_runs
 from jaxrl_dist.agents.c51 import C51Config, Support
+from jaxrl_dist.agents.exploration import ExplorationConfig
 from jaxrl_dist.agents.ppo import PPOConfig
+from jaxrl_dist.agents.value import ValueConfig
 from jaxrl_dist.environments.build import EnvironmentConfig
 from jaxrl_dist.networks.action_values import QNetworkConfig
 from jaxrl_dist.replay.sequences import ReplayConfig
@@ -250,8 +252,12 @@ def test_render_draws_an_episode(capsys, run):
 
 def test_render_draws_beside_it_the_returns_that_are_expected(capsys, tmp_path):
     c51 = dataclasses.replace(
-        small(normalise_observations=True),
-        agent=C51Config(support=Support(num_atoms=5, v_min=0.0, v_max=100.0)),
+        small(normalise_observations=True, num_devices=2),
+        agent=C51Config(
+            # Whose rungs are counted over devices, of which one game has none.
+            ValueConfig(exploration=ExplorationConfig(ladder=7.0)),
+            support=Support(num_atoms=5, v_min=0.0, v_max=100.0),
+        ),
         network=QNetworkConfig(hidden=(4,)),
         replay=ReplayConfig(
             capacity=64, batch_size=4, warmup_steps=16, updates_per_step=1 / 16
@@ -260,7 +266,7 @@ def test_render_draws_beside_it_the_returns_that_are_expected(capsys, tmp_path):
     _, folder = runs.start(c51, name="small", output_dir=tmp_path / "run")
     capsys.readouterr()
     sizes = []
-    for flags in ([], ["--distribution"]):
+    for flags in (["--sampled"], ["--distribution"]):
         commands.main(["render", str(folder), "--max-steps", "3", *flags])
         assert "episode.gif: 4 frames, return 3, cut off" in capsys.readouterr().out
         with Image.open(folder / "episode.gif") as gif:

@@ -1,12 +1,19 @@
 """A run's folder: never another run's, and every error says what to do."""
 
 import dataclasses
+import errno
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from jaxrl_dist.run_folder import EvaluationSummary, RunFolder, Summary
+from jaxrl_dist.run_folder import (
+    EvaluationSummary,
+    RunFolder,
+    Summary,
+    naming_the_folder,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,3 +161,18 @@ def test_everything_lies_in_the_folder(tmp_path):
     names = ["config", "metrics", "events", "checkpoints", "learning_curve", "summary"]
     assert {getattr(folder, name).parent for name in names} == {tmp_path}
     assert len({getattr(folder, name) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), True),
+        (OSError(errno.ENOSPC, "No space left", "elsewhere"), False),
+        (OSError(errno.EPIPE, "Broken pipe"), False),
+    ],
+)
+def test_an_error_of_the_disk_that_names_no_file_gets_the_folder(error, named):
+    with pytest.raises(OSError) as caught, naming_the_folder(Path("runs/x")):
+        raise error
+    assert caught.value.errno == error.errno
+    assert caught.value.filename == ("runs/x" if named else error.filename)

@@ -36,7 +36,7 @@ from jaxrl_dist.networks.distributions import Categorical
 from jaxrl_dist.replay import reverb
 from jaxrl_dist.training import actor
 from jaxrl_dist.training.actors_config import ActorsConfig
-from jaxrl_dist.training.collecting import Acting, Share
+from jaxrl_dist.training.collecting import Acting, Share, without_environments
 from jaxrl_dist.training.experience import EXPERIENCE
 from jaxrl_dist.training.flow import Flow
 from jaxrl_dist.training.on_device import Setting
@@ -167,7 +167,8 @@ class Actor:
         params = setting.agent.acting_params(jax.jit(setting.agent.init)(key))
         self.games, self.sending_seconds, self.rows = Timed(parts.games), 0.0, None
         built = self.games.build(parts.share.size)
-        self._acting = jax.device_put(Acting(params, ()))
+        seen = without_environments(setting.normaliser.init(parts.share.size))
+        self._acting = jax.device_put(Acting(params, seen))
         self._collect = make_host_collect(
             setting, parts.flow, parts.share, key, self._acting, environment=built
         )
@@ -245,9 +246,15 @@ def compare(arguments: argparse.Namespace) -> None:
 def shares(arguments: argparse.Namespace) -> None:
     """Prints what each part of acting and learning takes, with the real network."""
     parts = make_parts(arguments, free=False)
-    agent, key = parts.setting.agent, jax.random.key(1)
-    update = jax.jit(agent.update, donate_argnums=0)
-    state = jax.jit(agent.init)(key)
+    agent, normaliser = parts.setting.agent, parts.setting.normaliser
+    key = jax.random.key(1)
+
+    def learn(state: Any, seen: Any, rows: Any) -> tuple:
+        state, info = agent.update(state, normaliser.rows(seen, rows), key)
+        return state, normaliser.update(seen, rows), info
+
+    update = jax.jit(learn, donate_argnums=(0, 1))
+    state, seen = jax.jit(agent.init)(key), normaliser.init(parts.share.size)
     with start_server(parts) as server, reverb.Client(server.address) as client:
         acting, learning, steps, began = Actor(parts, client), 0.0, 0, 0.0
         for count in range(-2, arguments.rounds * 4):
@@ -256,8 +263,8 @@ def shares(arguments: argparse.Namespace) -> None:
                 acting.games.seconds = acting.sending_seconds = 0.0
             steps += acting.rollout()
             start = time.perf_counter()
-            state, info = update(state, acting.rows, key)
-            jax.block_until_ready((state, info))
+            state, seen, info = update(state, seen, acting.rows)
+            jax.block_until_ready((state, seen, info))
             learning += time.perf_counter() - start
         total = time.perf_counter() - began
     known = {

@@ -26,6 +26,7 @@ from jaxrl_dist.agents.impala import IMPALAConfig
 from jaxrl_dist.environments.atari import AtariConfig
 from jaxrl_dist.experiment import Plan, plan
 from jaxrl_dist.rollout_on_host import compile_acting, rollout_on_host, start_on_host
+from jaxrl_dist.training.collecting import without_environments
 from jaxrl_dist.training.on_host import make_host_player, players, seeing
 from jaxrl_dist.types import Trajectory
 
@@ -57,22 +58,23 @@ class Returns:
 
 def make_learn(built: Plan, batch: int) -> Any:
     """Compiles updates from so many trajectories each, one after the other."""
-    agent = built.setting.agent
+    agent, normaliser = built.setting.agent, built.setting.normaliser
 
-    def learn(state: Any, rows: Trajectory, key: jax.Array) -> Any:
+    def learn(state: Any, seen: Any, rows: Trajectory, key: jax.Array) -> Any:
         def slices(x: jax.Array) -> jax.Array:
             """[N, T + 1, batch, ...] out of [T + 1, B, ...]."""
             parts = x.reshape(len(x), -1, batch, *x.shape[2:])
             return parts.swapaxes(0, 1)
 
         def one(state: Any, part: Trajectory) -> tuple[Any, Any]:
-            state, info = agent.update(state, part, key)
+            state, info = agent.update(state, normaliser.rows(seen, part), key)
             return state, info.metrics
 
         state, metrics = jax.lax.scan(one, state, jax.tree.map(slices, rows))
-        return state, jax.tree.map(lambda x: x.mean(), metrics)
+        means = jax.tree.map(lambda x: x.mean(), metrics)
+        return state, normaliser.update(seen, rows), means
 
-    return jax.jit(learn, donate_argnums=0)
+    return jax.jit(learn, donate_argnums=(0, 1))
 
 
 def make_plan(arguments: argparse.Namespace) -> tuple[Plan, AtariConfig]:
@@ -123,26 +125,27 @@ def train(arguments: argparse.Namespace) -> None:
     acting, host = compile_acting(seeing(built.setting)), games.build()
     learn, returns = make_learn(built, arguments.batch), Returns(games.num_envs)
     state, metrics = jax.jit(agent.init)(key), {}
+    seen = built.setting.normaliser.init(games.num_envs)
     now = start_on_host(acting, host, arguments.seed)
     print(json.dumps(vars(arguments) | {"device": jax.devices()[0].device_kind}))
     began = said = time.monotonic()
     seconds = acted = 0.0
+    params: Any = (agent.acting_params(state), without_environments(seen))
     while returns.mean() < arguments.goal and seconds < 60 * arguments.minutes:
         start = time.monotonic()
-        params: Any = (agent.acting_params(state), ())
         now, rows = rollout_on_host(
             acting, host, params, now, num_steps=arguments.rollout_steps
         )
         acted += time.monotonic() - start
         returns.follow(rows)
-        state, metrics = jax.block_until_ready(learn(state, rows, key))
+        state, seen, metrics = jax.block_until_ready(learn(state, seen, rows, key))
+        params = (agent.acting_params(state), without_environments(seen))
         seconds = time.monotonic() - began
         if time.monotonic() - said > LINE_SECONDS:
             said = time.monotonic()
             say(returns, seconds, acted, metrics)
     host.close()
     say(returns, seconds, acted, metrics)
-    params: Any = (agent.acting_params(state), ())
     with players(games, arguments.episodes) as host:
         play = make_host_player(
             built.setting, host, params, num_episodes=arguments.episodes

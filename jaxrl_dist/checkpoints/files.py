@@ -4,19 +4,53 @@ orbax is imported when first used, which takes about a third of a second. Its AP
 changes at 1.0: this is the only file that knows it.
 """
 
+import contextlib
+import errno
 import hashlib
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+FULL_DISK_BYTES = 1 << 20  # free, below which it is full
 DIGESTS = "SHA256SUMS"
 RATING = "rating.json"  # comes later than the digests, and has none
 
 
 class DamagedCheckpointError(ValueError):
     """What lies on the disk is not what was written."""
+
+
+@contextlib.contextmanager
+def naming_a_full_disk(folder: Path) -> Iterator[None]:
+    """Lets a full disk be known by its name, whatever orbax made of it.
+
+    Args:
+        folder: on that disk.
+
+    Raises:
+        OSError: ENOSPC, if anything went wrong and the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_full(folder, error):
+            raise
+        message = "no checkpoint can be written: the disk is full"
+        raise OSError(errno.ENOSPC, message, str(folder)) from error
+
+
+def _is_full(folder: Path, error: Exception) -> bool:
+    if os.strerror(errno.ENOSPC) in str(error):
+        return True  # though there may be room again: what failed was removed
+    try:
+        return shutil.disk_usage(folder.parent).free < FULL_DISK_BYTES
+    except OSError:
+        return False
 
 
 def write_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -13,7 +13,6 @@ checkpoint. So each file's digest is compared before orbax sees it, and a damage
 checkpoint gives way to the one before it.
 """
 
-import errno
 import json
 import logging
 import math
@@ -35,7 +34,6 @@ ABOUT, STATE = "checkpoint.json", "state"
 UNFINISHED = "unfinished-"  # prefix of a folder that is still being written
 DAMAGED = "damaged-"  # prefix of a folder that failed its digests
 
-FULL_DISK_BYTES = 1 << 20  # free, below which it is full
 
 logger = logging.getLogger(__name__)
 
@@ -185,20 +183,12 @@ class Checkpoints:
     def _in_background(self, action: Callable, *arguments: Any) -> Future:
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
-        return self._writer.submit(self._naming_a_full_disk, action, *arguments)
 
-    def _naming_a_full_disk(self, action: Callable, *arguments: Any) -> Any:
-        """Does something, and says so by its name if the disk is full."""
-        try:
-            return action(*arguments)
-        except Exception as error:  # whatever orbax made of it
-            if shutil.disk_usage(self.folder.parent).free >= FULL_DISK_BYTES:
-                raise
-            raise OSError(
-                errno.ENOSPC,
-                "no checkpoint can be written: the disk is full",
-                str(self.folder),
-            ) from error
+        def named() -> Any:
+            with files.naming_a_full_disk(self.folder):
+                return action(*arguments)
+
+        return self._writer.submit(named)
 
     def _write(self, step: int, about_text: str, arrays: dict[str, np.ndarray]) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)

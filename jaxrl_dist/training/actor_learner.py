@@ -8,14 +8,14 @@ from typing import NamedTuple
 from jaxrl_dist.exit_status import NOT_FINITE, REFUSED
 from jaxrl_dist.processes.ports import check_port_is_free
 from jaxrl_dist.training import supervision_record
-from jaxrl_dist.training.interruption import Interruption
+from jaxrl_dist.training.interruption import SAVING_SECONDS, Interruption
 from jaxrl_dist.training.kept_process import Event
 from jaxrl_dist.training.launchers import Launcher, ProcessSpec
 from jaxrl_dist.training.supervisor import Supervisor
 
 LOG = logging.getLogger(__name__)
 WORKER = ("-m", "jaxrl_dist.worker")
-STOP_SECONDS = 60.0  # for a last checkpoint
+STOP_SECONDS = SAVING_SECONDS + 10.0  # for a last checkpoint
 SERVER_STOP_SECONDS = 70.0  # longer than the server itself takes at most
 ACTOR_RESTARTS = 200  # an environment that fails now and then is no end of a run
 
@@ -31,6 +31,7 @@ class Place(NamedTuple):
     began: float  # time.time() when the user's process started
     checkpoint_seconds: float  # between two of the server
     heartbeat_seconds: float  # a process that is silent for longer hangs
+    keeps_replay: bool  # the server has what a run that goes on learns from
 
 
 class ProcessFailedError(RuntimeError):
@@ -74,6 +75,7 @@ def specs(place: Place) -> list[ProcessSpec]:
         "server",
         worker("server", *run, *seconds, "--tables", str(place.tables)),
         ends_last=True,
+        saves=place.keeps_replay,
         start_timeout_seconds=None,  # it may have to be installed
         heartbeat_timeout_seconds=place.heartbeat_seconds,
         stop_timeout_seconds=SERVER_STOP_SECONDS,
@@ -83,6 +85,7 @@ def specs(place: Place) -> list[ProcessSpec]:
         worker("learner", *run, "--began", str(place.began)),
         shows_output=True,
         finishes_run=True,
+        saves=True,
         # After these another start would not help.
         lasting_statuses=(REFUSED, NOT_FINITE),
         heartbeat_timeout_seconds=place.heartbeat_seconds,

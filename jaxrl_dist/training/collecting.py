@@ -117,7 +117,7 @@ def first_state(
     return CollectorState(start, statistics.init(share.size), return_so_far, recent)
 
 
-def as_actor(agent: Agent, params: Params, share: Share) -> Params:
+def actor_params(agent: Agent, params: Params, share: Share) -> Params:
     """The parameters by which an actor acts, as its share has it explore."""
     if agent.placed is None:
         return params
@@ -130,7 +130,7 @@ def rows_like(setting: Setting, num_envs: int) -> Trajectory:
     def make() -> Trajectory:
         key = jax.random.key(0)
         params = setting.agent.acting_params(setting.agent.init(key))
-        params = as_actor(setting.agent, params, Share(0, num_envs, num_envs))
+        params = actor_params(setting.agent, params, Share(0, num_envs, num_envs))
         start = rollout.start(setting.agent, setting.environment, key, num_envs)
         agent = normalised(
             setting.agent, setting.normaliser, setting.normaliser.init(num_envs)
@@ -150,7 +150,7 @@ def one_rollout(
     setting: Setting, flow: Flow, share: Share, acting: Acting, state: CollectorState
 ) -> tuple[CollectorState, Collected]:
     """One rollout of an actor's environments; see `CollectorState` and `Collected`."""
-    params = as_actor(setting.agent, acting.params, share)
+    params = actor_params(setting.agent, acting.params, share)
     now, rows = rollout.rollout(
         normalised(setting.agent, setting.normaliser, acting.normaliser),
         setting.environment,

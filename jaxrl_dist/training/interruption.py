@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAVING_SECONDS = 50.0  # that an interrupted learner waits for the disk, at most
 
 
 class Interrupted(Exception):  # noqa: N818  it is no error

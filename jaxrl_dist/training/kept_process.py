@@ -77,6 +77,7 @@ class KeptProcess:
         self._beat_due = float("inf")
         self._has_beaten = False
         self._is_at_work = False
+        self._was_asked = False  # to end
 
     def is_running(self) -> bool:
         """Whether it lives now."""
@@ -85,6 +86,7 @@ class KeptProcess:
     def ask_to_end(self) -> None:
         """Asks it to end, if it is running; does not wait."""
         assert self._process is not None
+        self._was_asked = True
         self._process.ask_to_end()
 
     def kill(self) -> None:
@@ -113,12 +115,17 @@ class KeptProcess:
             self._bury(now, -signal.SIGKILL, self._silence(), "hung")
         return None
 
-    def failed_at_the_end(self) -> Death | None:
-        """How it ended after it was asked to, if that was a failure of its own."""
-        status = None if self._process is None else self._process.poll()
-        if self._process is None or status is None or not 0 < status < SIGNALLED:
+    def failed_to_save(self) -> Death | None:
+        """How it ended after it was asked to, if it had to save and that went wrong."""
+        if not (self._was_asked and self.spec.saves and self._process is not None):
             return None
-        return self._death(status, how_it_exited(status))
+        status = self._process.poll()
+        # By the signal itself it ends only before it was at work.
+        if status in (None, 0, -signal.SIGTERM) or status >= SIGNALLED:
+            return None
+        death = self._death(status, f"{how_it_exited(status)} when it was to save")
+        self._tell("given up", str(death), death)
+        return death
 
     def _start(self, now: float) -> None:
         self.restarts += self._has_begun

@@ -35,6 +35,9 @@ class ProcessSpec:
             started again, however it ended. When the run is interrupted, it is the one
             that is asked to end first.
         ends_last: it is asked to end only when all others have, because they need it.
+        saves: it saves when it is asked to end; an interrupted run has failed if it
+            then ends by itself with another status than 0 or that of a signal, or does
+            not end in time.
         is_essential: the run fails if it cannot be kept running; else it goes on.
         lasting_statuses: exit statuses after which another start would not help.
         max_restarts: within `restart_window_seconds`, from 0.
@@ -62,6 +65,7 @@ class ProcessSpec:
     shows_output: bool = False
     finishes_run: bool = False
     ends_last: bool = False
+    saves: bool = False
     is_essential: bool = True
     lasting_statuses: tuple[int, ...] = (2,)
     max_restarts: int = 10

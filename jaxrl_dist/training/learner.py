@@ -20,7 +20,7 @@ from jaxrl_dist.training.host_loop import (
     Schedule,
     steps_per_second,
 )
-from jaxrl_dist.training.interruption import Interruption
+from jaxrl_dist.training.interruption import SAVING_SECONDS, Interruption
 from jaxrl_dist.training.journal import Journal
 from jaxrl_dist.training.learning import Learning, of_first
 from jaxrl_dist.training.measuring import (
@@ -142,6 +142,8 @@ class Learner:
                 self._evaluate(state, counters)
             self._look_after()
         interrupted = counters.updates < schedule.total
+        if interrupted:
+            counters = self._count_what_came(counters)
         if interrupted and counters.updates > self._updates_reported:
             self._report(state, totals, counters)  # what is not finite is not saved
         self._finish(state, counters, interrupted)
@@ -165,10 +167,11 @@ class Learner:
         def meanwhile() -> bool:
             self._to.beat()
             self._look_after()
-            # A replay that fills takes steps, and so time, before anything is learned.
-            self._actors.add(self._to.telemetry.take())
-            if self._actors.num_steps:
-                self._begin()
+            if self._plan.flow.kind == "replay":
+                # While it fills, steps are taken, and so is time.
+                self._actors.add(self._to.telemetry.take())
+                if self._actors.num_steps:
+                    self._begin()
             return bool(wish)
 
         if isinstance(self._to.source, ReplaySource):
@@ -188,16 +191,23 @@ class Learner:
         self._to.priorities.update(keys[sound], priorities[sound])
 
     def _count(self, counters: Counters, fed: Fed) -> Counters:
-        now = time.monotonic()
-        seconds, self._clock = now - self._clock, now
+        """Counts an update, and what came with it."""
         self._actors.add(self._to.telemetry.take())
-        steps = fed.num_steps
+        counters = self._count_what_came(counters)
+        steps = 0 if self._plan.flow.kind == "replay" else fed.num_steps
+        return counters._replace(
+            updates=counters.updates + 1, env_steps=counters.env_steps + steps
+        )
+
+    def _count_what_came(self, counters: Counters) -> Counters:
+        """Counts the time since the last call, and steps for a replay."""
+        now, steps = time.monotonic(), 0
+        seconds, self._clock = now - self._clock, now
         if self._plan.flow.kind == "replay":
             steps, self._actors.num_steps = self._actors.num_steps, 0
-        return Counters(
-            updates=counters.updates + 1,
+        return counters._replace(
             env_steps=counters.env_steps + steps,
-            train_seconds=counters.train_seconds + seconds,
+            train_seconds=counters.train_seconds + seconds * self._has_begun,
         )
 
     def _is_due(self, counters: Counters, every: int) -> bool:
@@ -287,6 +297,8 @@ class Learner:
         elif self._returns_of(counters) is None and not self._to.examiner.expected:
             self._evaluate(state, counters)  # the learner before ended too soon for it
         patience = self._plan.config.timeout_seconds
+        if interrupted:
+            patience = min(patience, SAVING_SECONDS)
         began, asked_again = time.monotonic(), False
         while not interrupted and self._to.examiner.expected:
             self._look_after()

@@ -17,8 +17,8 @@ from jaxrl_dist.training.collecting import (
     Collected,
     CollectorState,
     Share,
+    actor_params,
     after_rollout,
-    as_actor,
     first_state,
 )
 from jaxrl_dist.training.flow import Flow
@@ -69,7 +69,7 @@ def make_host_collect(
         environment: as many of them as the share says; the caller's to close.
     """
     functions = compile_acting(seeing(setting))
-    place = jax.jit(lambda params: as_actor(setting.agent, params, share))
+    place = jax.jit(lambda params: actor_params(setting.agent, params, share))
     after = jax.jit(lambda *arguments: after_rollout(setting, flow, *arguments))
 
     start = jax.jit(lambda key: first_state(setting, flow, share, key))
@@ -132,23 +132,29 @@ def make_host_player(
         [num_episodes], environment reward units; each_step is called after every step.
     """
     acting = compile_acting(seeing(setting))
-    instead = idle(environment.spec, environment.num_envs)
-    evaluate_on_host(
-        acting, instead, _zeros(acting_like), seed=0, greedy=greedy, max_steps=1
-    )
+    number = environment.num_envs
+    instead = idle(environment.spec, number)
+
+    def placed(given: tuple[Params, ArrayTree]) -> tuple[Params, ArrayTree]:
+        params, statistics = given
+        whole = Share(0, number, number)
+        return actor_params(setting.agent, params, whole), statistics
+
+    zeros = placed(_zeros(acting_like))
+    evaluate_on_host(acting, instead, zeros, seed=0, greedy=greedy, max_steps=1)
 
     def play(
         params: tuple[Params, ArrayTree],
         seed: int,
-        number: int,
+        evaluation: int,
         each_step: Callable[[], None] = lambda: None,
     ) -> np.ndarray:
         episodes = evaluate_on_host(
             acting,
             environment,
-            jax.device_put(params),
-            seed=seed_of(seed, EVALUATION, number),
-            episodes_per_env=-(-num_episodes // environment.num_envs),
+            jax.device_put(placed(params)),
+            seed=seed_of(seed, EVALUATION, evaluation),
+            episodes_per_env=-(-num_episodes // number),
             greedy=greedy,
             each_step=each_step,
         )

@@ -99,11 +99,11 @@ class Publisher:
             self.publish(self._latest.version, self._latest.fetch)
 
     def close(self) -> None:
-        """Publishes what is left, and ends."""
+        """Publishes what is left, if that takes no longer than 5 s, and ends."""
         with self._change:
             self._closed = True
             self._change.notify()
-        self._thread.join(self._timeout)
+        self._thread.join(min(self._timeout, 5.0))
 
     def check(self) -> None:
         """Raises what went wrong in the thread, if something did."""

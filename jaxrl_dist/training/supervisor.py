@@ -5,7 +5,8 @@
 A process that dies is started again after a pause; one that sends no heartbeat is
 killed and replaced. The run is over when the process that finishes it has exited with
 status 0, when another start of one that is essential would not help, or when the user
-stops it. Nothing that was started outlives `run`, nor the process that called it.
+stops it; it has then failed if one that saves could not. Nothing that was started
+outlives `run`, nor the process that called it.
 """
 
 import logging
@@ -25,7 +26,8 @@ class Outcome(NamedTuple):
     """How a run ended."""
 
     ended: Literal["finished", "interrupted", "failed"]
-    cause: Death | None  # why it failed: the first death in a row of them
+    cause: Death | None  # why it failed: the first death in a row of them, or that of
+    # a process that was to save
     given_up: tuple[Death, ...]  # first deaths of processes the run went on without
     restarts: dict[str, int]  # by name of the process
 
@@ -111,8 +113,7 @@ class Supervisor:
             if wish:
                 self._end()
                 # What was to be saved may be lost: the disk was full, for one.
-                keeping = [x for x in self._kept if _has_to_save(x.spec)]
-                failures = [each.failed_at_the_end() for each in keeping]
+                failures = [each.failed_to_save() for each in self._kept]
                 cause = next((each for each in failures if each is not None), None)
                 return self._outcome("failed" if cause else "interrupted", cause)
             for each in self._kept:
@@ -140,11 +141,6 @@ class Supervisor:
         rest = [each for each in self._kept if each not in (*first, *last)]
         for stage in (first, rest, last):
             _end_together(stage)
-
-
-def _has_to_save(spec: ProcessSpec) -> bool:
-    """Whether a run cannot be gone on with as it was if this fails in the end."""
-    return spec.finishes_run or spec.ends_last
 
 
 def _end_together(stage: Iterable[KeptProcess]) -> None:

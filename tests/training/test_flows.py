@@ -244,6 +244,27 @@ def test_a_feed_without_experience_gives_up_in_time_and_at_a_wish():
     feed.close()
 
 
+def test_a_feed_counts_waiting_and_not_what_is_done_meanwhile():
+    def make(seconds: float) -> Any:
+        time.sleep(0.01)
+        raise reverb.DeadlineError("nothing")
+
+    feed, busy, looks = Feed(make), 0.0, iter([False, False, True])
+
+    def meanwhile() -> bool:
+        nonlocal busy
+        began = time.monotonic()
+        time.sleep(0.1)
+        busy += time.monotonic() - began
+        return next(looks)
+
+    began = time.monotonic()
+    assert feed.next(meanwhile, SECONDS) is None
+    elapsed = time.monotonic() - began
+    assert 0 < feed.waiting_seconds <= elapsed - busy
+    feed.close()
+
+
 SPEC = EnvironmentSpec("Corridor", ArraySpec((4,), np.float32), DiscreteSpec(2))
 OTHERS = {
     "has observation float32[6], and the learner at {} has float32[4]": SPEC._replace(

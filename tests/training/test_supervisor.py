@@ -31,7 +31,7 @@ def wait_for(path: Path) -> str:
 
 
 def learner(*lines: str, **settings) -> ProcessSpec:
-    return spec("learner", *lines, finishes_run=True, **settings)
+    return spec("learner", *lines, finishes_run=True, saves=True, **settings)
 
 
 def run(
@@ -226,35 +226,64 @@ def test_a_wish_to_stop_reaches_the_learner_first_and_the_server_last(tmp_path):
     assert (tmp_path / "order").read_text() == "learner actor server "
 
 
-@pytest.mark.parametrize(
-    ("status", "ended"), [(0, "interrupted"), (130, "interrupted"), (2, "failed")]
-)
-def test_a_learner_that_cannot_save_when_asked_to_end_is_a_failure(
-    status, ended, tmp_path
-):
-    ready = tmp_path / "ready"
-    specs = learner(
+def ends_with(folder: Path, name: str, action: str) -> tuple[str, ...]:
+    """Lines of a process that does something when it is asked to end."""
+    return (
         "import signal, sys, time",
         "def end(*_):",
         "    print('error: No space left on device')",
-        f"    sys.exit({status})",
+        f"    {action}",
         "signal.signal(signal.SIGTERM, end)",
-        f"open({str(ready)!r}, 'w')",
+        f"open({str(folder / name)!r}, 'w')",
         SLEEP,
     )
+
+
+def interrupt_once(*ready: Path) -> Interruption:
+    """A wish to stop, that comes when all files are there."""
     wish = Interruption()
 
     def stop() -> None:
-        wait_until(ready.exists)
+        wait_until(lambda: all(path.exists() for path in ready))
         wish.signal = signal.SIGINT
 
-    thread = threading.Thread(target=stop)
-    thread.start()
-    outcome = run(tmp_path, specs, wish=wish)
-    thread.join()
-    assert outcome.ended == ended
-    if ended == "failed":
-        assert "exited with status 2: No space left on device" in str(outcome)
+    threading.Thread(target=stop).start()
+    return wish
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        ("sys.exit(0)", None),
+        ("sys.exit(130)", None),
+        ("sys.exit(2)", "exited with status 2 when it was to save: No space left"),
+        ("time.sleep(600)", "was ended by SIGKILL when it was to save"),
+    ],
+)
+def test_an_interrupted_run_has_failed_if_its_learner_could_not_save(
+    action, reason, tmp_path
+):
+    kept = learner(*ends_with(tmp_path, "on", action), stop_timeout_seconds=1.0)
+    events: list[Event] = []
+    wish = interrupt_once(tmp_path / "on")
+    outcome = run(tmp_path, kept, wish=wish, on_event=events.append)
+    assert outcome.ended == ("interrupted" if reason is None else "failed")
+    deaths = [event.message for event in events if event.death is not None]
+    if reason is None:
+        assert deaths == []
+    else:
+        assert reason in str(outcome)
+        assert len(deaths) == 1 and reason in deaths[0]
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_a_server_that_fails_in_the_end_matters_where_it_saves(saves, tmp_path):
+    lines = ends_with(tmp_path, "server", "sys.exit(1)")
+    server = spec("server", *lines, ends_last=True, saves=saves)
+    kept = learner(*ends_with(tmp_path, "learner", "sys.exit(130)"))
+    wish = interrupt_once(tmp_path / "server", tmp_path / "learner")
+    outcome = run(tmp_path, server, kept, wish=wish)
+    assert outcome.ended == ("failed" if saves else "interrupted")
 
 
 def test_what_does_not_end_in_time_is_killed(tmp_path):

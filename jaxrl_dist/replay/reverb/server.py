@@ -183,7 +183,9 @@ class Server:
         finally:
             _release(process)
         if code != 0:
-            raise ServerError(f"the Reverb server ended with {code}: {self._tail()}")
+            failed = [x["message"] for x in self.events if x["event"] == "failed"]
+            reason = failed[-1] if failed else self._tail()
+            raise ServerError(f"the Reverb server ended with {code}: {reason}")
 
     def kill(self) -> None:
         """Ends the process at once, without a checkpoint."""
