@@ -68,10 +68,9 @@ def unpack(
     """Undoes `pack`; observations come back in their own type.
 
     Args:
-        read: (start, end, convert, in_parts=...) to what `convert` makes of the words
-            between them, [..., end - start] uint32. Large columns are asked for one by
-            one, so that nothing is copied twice; `in_parts` where all there is to do is
-            to move words.
+        read: (start, end, convert) to what `convert` makes of the words between them,
+            [..., end - start] uint32. Large columns are asked for one by one, so that
+            nothing is copied twice.
         blank: one row, for the shapes and types.
         observation_dtype: as given to `pack`.
 
@@ -81,7 +80,7 @@ def unpack(
     layout = layout_of(blank, observation_dtype)
     columns, treedef = columns_of(blank, observation_dtype)
     own_types = [leaf.dtype for leaf in columns_of(blank, None)[0]]
-    small = read(0, layout.num_small, lambda words: words, in_parts=False)
+    small = read(0, layout.num_small, lambda words: words)
     leaves = []
     for column, dtype, start in zip(columns, own_types, layout.starts, strict=True):
         end = start + num_words(column)
@@ -89,8 +88,7 @@ def unpack(
         if end <= layout.num_small:
             units = convert(small[..., start:end])
         else:
-            in_parts = column.dtype.itemsize >= 4
-            units = read(start, end, convert, in_parts=in_parts)
+            units = read(start, end, convert)
         # In one axis until here: loops over small inner axes are slow.
         leaves.append(units.reshape(*units.shape[:-1], *column.shape))
     flags = {

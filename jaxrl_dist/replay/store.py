@@ -14,8 +14,6 @@ import jax.numpy as jnp
 from jaxrl_dist.replay import packing
 from jaxrl_dist.types import ArrayTree, Trajectory
 
-SEQUENCES_PER_PART = 8  # that are read together on a CPU
-
 
 class Shape(NamedTuple):
     """Numbers that fix the shapes of a replay, on one device."""
@@ -155,15 +153,9 @@ def read(shape: Shape, stored: Rows, slot: jax.Array) -> Trajectory:
     # Kept from being computed again for every number that is read.
     index = jax.lax.optimization_barrier(environment[None] * shape.length + position)
 
-    def values(start: int, end: int, convert: Callable, *, in_parts: bool) -> jax.Array:
-        def some(index: jax.Array) -> jax.Array:
-            words = flat(stored).at[index, start:end].get(mode="promise_in_bounds")
-            return convert(words)
-
-        on_cpu = jax.default_backend() == "cpu"
-        if not (in_parts and on_cpu and shape.batch_size % SEQUENCES_PER_PART == 0):
-            return some(index)
-        return read_in_parts(some, index)
+    def values(start: int, end: int, convert: Callable) -> jax.Array:
+        words = flat(stored).at[index, start:end].get(mode="promise_in_bounds")
+        return convert(words)
 
     rows = packing.unpack(values, stored.blank, shape.observation_dtype)
     if shape.period == 1:
@@ -173,26 +165,6 @@ def read(shape: Shape, stored: Rows, slot: jax.Array) -> Trajectory:
         stored.memory,
     )
     return rows._replace(memory=memory)
-
-
-def read_in_parts(
-    read: Callable[[jax.Array], jax.Array], index: jax.Array
-) -> jax.Array:
-    """What `read` makes of an index [L, N], a few sequences after another.
-
-    A CPU fetches the next rows of a sequence ahead, unless those of hundreds of other
-    sequences are asked for in between.
-    """
-    number, size = index.shape[1], SEQUENCES_PER_PART
-
-    def one(part: jax.Array, values: jax.Array) -> jax.Array:
-        start = part * size
-        new = read(jax.lax.dynamic_slice_in_dim(index, start, size, axis=1))
-        return jax.lax.dynamic_update_slice_in_dim(values, new, start, axis=1)
-
-    like = jax.eval_shape(read, index)
-    empty_values = jax.lax.empty(like.shape, like.dtype)
-    return jax.lax.fori_loop(0, number // size, one, empty_values)
 
 
 def flat(stored: Rows) -> jax.Array:

@@ -18,7 +18,7 @@ def through_words(rows: Trajectory, observation_dtype: str | None = None) -> Tra
     blank = packing.blank_row(jax.tree.map(lambda x: x[0], rows))
     assert words.shape[-1] == packing.layout_of(blank, observation_dtype).num_words
     return packing.unpack(
-        lambda a, b, convert, in_parts: convert(words[..., a:b]),
+        lambda a, b, convert: convert(words[..., a:b]),
         blank,
         observation_dtype,
     )
