@@ -1,9 +1,13 @@
-"""Rows as vectors of 32-bit words, so that a draw reads one array and not ten."""
+"""Rows as vectors of 32-bit words, so that a draw reads one array and not ten.
+
+Rows whose large columns all have numbers of one byte, such as frames of bytes, are
+vectors of bytes: on a CPU, taking words apart costs more than reading them.
+"""
 
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +26,7 @@ class Layout(NamedTuple):
     starts: tuple[int, ...]  # of each column, in the order of the tree
     num_small: int  # words 0 to here are the flags and the small columns
     num_words: int  # W
+    word_units: int  # that a word has in the vector: 1, or 4 where it is one of bytes
 
 
 def blank_row(rows: Trajectory) -> Trajectory:
@@ -37,18 +42,22 @@ def layout_of(blank: Trajectory, observation_dtype: str | None) -> Layout:
     for index in np.argsort(sizes, kind="stable"):
         starts[index], end = end, end + sizes[index]
         num_small = end if sizes[index] <= SMALL_WORDS else num_small
-    return Layout(tuple(starts), num_small, end)
+    columns = columns_of(blank, observation_dtype)[0]
+    large = [x for x, size in zip(columns, sizes, strict=True) if size > SMALL_WORDS]
+    as_bytes = bool(large) and all(x.dtype.itemsize == 1 for x in large)
+    return Layout(tuple(starts), num_small, end, 4 if as_bytes else 1)
 
 
 def pack(rows: Trajectory, observation_dtype: str | None) -> jax.Array:
-    """Packs rows into words, bit for bit, but for the type of observations.
+    """Packs rows into vectors, bit for bit, but for the type of observations.
 
     Args:
         rows: [..., row] of numbers of 1, 2, 4 or 8 bytes.
         observation_dtype: in which observations are stored; None: as they are.
 
     Returns:
-        [..., W] uint32. Word 0 holds the flags; every column begins with a word.
+        [..., W] uint32, or [..., 4 W] uint8. Word 0 holds the flags, in its first byte;
+        every column begins with a word.
     """
     batch = rows.is_last.shape
     flags = jnp.zeros(batch, jnp.uint32)
@@ -57,7 +66,13 @@ def pack(rows: Trajectory, observation_dtype: str | None) -> jax.Array:
     columns, _ = columns_of(rows, observation_dtype)
     parts = [to_words(column, len(batch)) for column in columns]
     order = np.argsort([part.shape[-1] for part in parts], kind="stable")
-    return jnp.concatenate([flags[..., None], *(parts[i] for i in order)], axis=-1)
+    words = jnp.concatenate([flags[..., None], *(parts[i] for i in order)], axis=-1)
+    row = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape[len(batch) :], x.dtype), rows
+    )
+    if layout_of(row, observation_dtype).word_units == 1:
+        return words
+    return jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*batch, -1)
 
 
 def unpack(
@@ -68,9 +83,9 @@ def unpack(
     """Undoes `pack`; observations come back in their own type.
 
     Args:
-        read: (start, end, convert) to what `convert` makes of the words between them,
-            [..., end - start] uint32. Large columns are asked for one by one, so that
-            nothing is copied twice.
+        read: (start, end, convert) to what `convert` makes of the vectors' numbers
+            between them, [..., end - start]. Large columns are asked for one by one, so
+            that nothing is copied twice.
         blank: one row, for the shapes and types.
         observation_dtype: as given to `pack`.
 
@@ -80,17 +95,18 @@ def unpack(
     layout = layout_of(blank, observation_dtype)
     columns, treedef = columns_of(blank, observation_dtype)
     own_types = [leaf.dtype for leaf in columns_of(blank, None)[0]]
-    small = read(0, layout.num_small, lambda words: words)
+    units = layout.word_units
+    small = read(0, units * layout.num_small, words_of)
     leaves = []
     for column, dtype, start in zip(columns, own_types, layout.starts, strict=True):
         end = start + num_words(column)
         convert = functools.partial(from_words, like=column, dtype=dtype)
         if end <= layout.num_small:
-            units = convert(small[..., start:end])
+            numbers = convert(small[..., start:end])
         else:
-            units = read(start, end, convert)
+            numbers = read(units * start, units * end, convert)
         # In one axis until here: loops over small inner axes are slow.
-        leaves.append(units.reshape(*units.shape[:-1], *column.shape))
+        leaves.append(numbers.reshape(*numbers.shape[:-1], *column.shape))
     flags = {
         name: (small[..., 0] & jnp.uint32(1 << bit)) > 0
         for bit, name in enumerate(FLAGS)
@@ -99,12 +115,25 @@ def unpack(
 
 
 def columns_of(rows: Trajectory, observation_dtype: str | None) -> tuple:
-    """The columns of rows but for the flags, as stored; and how to put them back."""
+    """The columns of rows but for the flags, as stored; and how to put them back.
+
+    Args:
+        rows: arrays, or shapes and types alone.
+        observation_dtype: in which observations are stored; None: as they are.
+    """
     observation = rows.observation
     if observation_dtype is not None:
-        observation = jax.tree.map(lambda x: x.astype(observation_dtype), observation)
+        observation = jax.tree.map(
+            functools.partial(_in_type, dtype=jnp.dtype(observation_dtype)), observation
+        )
     rest = rows._replace(observation=observation, is_first=(), is_last=())
     return jax.tree.flatten(rest._replace(terminated=()))
+
+
+def _in_type(column: Any, dtype: jnp.dtype) -> Any:
+    if isinstance(column, jax.ShapeDtypeStruct):
+        return column.update(dtype=dtype)
+    return column.astype(dtype)
 
 
 def num_words(column: jax.Array) -> int:
@@ -125,8 +154,20 @@ def to_words(column: jax.Array, batch_rank: int) -> jax.Array:
     return jax.lax.bitcast_convert_type(units, jnp.uint32)
 
 
+def words_of(units: jax.Array) -> jax.Array:
+    """Words [..., n] out of a vector's numbers, which are words or four bytes each."""
+    if units.dtype == jnp.uint32:
+        return units
+    return jax.lax.bitcast_convert_type(
+        units.reshape(*units.shape[:-1], -1, 4), jnp.uint32
+    )
+
+
 def from_words(words: jax.Array, *, like: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """Undoes `to_words`: numbers [..., size] of a type, stored as one row `like`."""
+    """Undoes `to_words`: numbers [..., size] of a type, stored as one row `like`.
+
+    Bytes [..., size] are taken as well, of columns whose numbers have one.
+    """
     batch, size = words.shape[:-1], like.dtype.itemsize
     stored = jnp.uint8 if like.dtype == jnp.bool_ else like.dtype
     if size > 4:

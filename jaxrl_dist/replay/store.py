@@ -30,7 +30,7 @@ class Shape(NamedTuple):
 class Rows(NamedTuple):
     """The rows stored. All environments are in step."""
 
-    words: jax.Array  # [E, C, W] uint32, packed
+    words: jax.Array  # [E, C, W] uint32, or [E, C, 4 W] uint8, packed
     blank: Trajectory  # one row of zeros, [...]: the shapes and types of rows
     position: jax.Array  # [] int32; the next row of each environment goes here
     number: jax.Array  # [] int32; rows stored of each environment, at most C
@@ -49,7 +49,7 @@ def empty(shape: Shape, rows: Trajectory) -> Rows:
     blank = packing.blank_row(rows)
     packed = jax.eval_shape(lambda x: packing.pack(x, shape.observation_dtype), blank)
     return Rows(
-        words=jnp.zeros((shape.num_envs, shape.length, *packed.shape), jnp.uint32),
+        words=jnp.zeros((shape.num_envs, shape.length, *packed.shape), packed.dtype),
         blank=blank,
         position=jnp.zeros((), jnp.int32),
         number=jnp.zeros((), jnp.int32),
@@ -154,8 +154,8 @@ def read(shape: Shape, stored: Rows, slot: jax.Array) -> Trajectory:
     index = jax.lax.optimization_barrier(environment[None] * shape.length + position)
 
     def values(start: int, end: int, convert: Callable) -> jax.Array:
-        words = flat(stored).at[index, start:end].get(mode="promise_in_bounds")
-        return convert(words)
+        numbers = flat(stored).at[index, start:end].get(mode="promise_in_bounds")
+        return convert(numbers)
 
     rows = packing.unpack(values, stored.blank, shape.observation_dtype)
     if shape.period == 1:

@@ -113,10 +113,13 @@ def test_a_ratio_that_makes_no_whole_updates_is_refused(per_step, steps, near):
 
 
 @pytest.mark.parametrize("num_envs", [1, 4])
-def test_a_step_and_its_update_do_not_copy_the_store(num_envs):
+@pytest.mark.parametrize(
+    ("environment", "unit"), [("Breakout-MinAtar", "u8"), ("CartPole-v1", "u32")]
+)
+def test_a_step_and_its_update_do_not_copy_the_store(environment, unit, num_envs):
     number = np.int32(0)
     experiment = Experiment(
-        environment=EnvironmentConfig("Breakout-MinAtar", num_envs=num_envs),
+        environment=EnvironmentConfig(environment, num_envs=num_envs),
         agent=DQNConfig(),
         network=QNetworkConfig(torso="mlp", hidden=(8,)),
         replay=ReplayConfig(
@@ -127,6 +130,6 @@ def test_a_step_and_its_update_do_not_copy_the_store(num_envs):
     run = build_run(experiment, plan(experiment))
     like = jax.eval_shape(lambda: run.init(0))
     program = devices.trace(run.train, like, number, number)()
-    store = rf"= u32\[(\d+,)*({num_envs},1237|{num_envs * 1_237}),\d+\]\S* "
+    store = rf"= {unit}\[(\d+,)*({num_envs},1237|{num_envs * 1_237}),\d+\]\S* "
     assert re.search(store, program.as_text())
     assert not re.search(store + r"copy\(", program.as_text())
