@@ -117,6 +117,7 @@ def test_an_interrupted_run_saves_and_can_be_gone_on_with(number, tmp_path):
 
 
 @pytest.mark.reverb
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_behind(tmp_path):
     with running(CATCH, tmp_path) as run:
         run.wait_until(lambda: {"actor-1", "learner", "reverb"} <= set(run.workers()))

@@ -112,9 +112,13 @@ def test_a_ratio_that_makes_no_whole_updates_is_refused(per_step, steps, near):
         updates_per_rollout(config, steps)
 
 
-@pytest.mark.parametrize("num_envs", [1, 4])
 @pytest.mark.parametrize(
-    ("environment", "unit"), [("Breakout-MinAtar", "u8"), ("CartPole-v1", "u32")]
+    ("environment", "unit", "num_envs"),
+    [
+        ("Breakout-MinAtar", "u8", 1),
+        ("Breakout-MinAtar", "u8", 4),
+        ("CartPole-v1", "u32", 1),
+    ],
 )
 def test_a_step_and_its_update_do_not_copy_the_store(environment, unit, num_envs):
     number = np.int32(0)
