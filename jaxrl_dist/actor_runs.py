@@ -128,9 +128,11 @@ def _run(
     if built.flow.kind != "rounds":
         print(NOT_REPRODUCIBLE, flush=True)
     install_server()
+    number = runtime.num_actors
+    actors = "1 actor" if number == 1 else f"{number} actors"
     print(
         f"{named.name}: starting a Reverb server, a learner, an evaluator and "
-        f"{runtime.num_actors} actors; what they say stands in {folder.path / LOGS}",
+        f"{actors}; what they say stands in {folder.path / LOGS}",
         flush=True,
     )
     launcher = LocalLauncher(folder.path / LOGS)
