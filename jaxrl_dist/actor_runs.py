@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -25,6 +24,7 @@ from jaxrl_dist.training import actor_learner
 from jaxrl_dist.training.actors_config import ActorsConfig
 from jaxrl_dist.training.interruption import (
     Interrupted,
+    going_on,
     interruptible,
     saved_and_interrupted,
 )
@@ -132,7 +132,7 @@ def _run(
     actors = "1 actor" if number == 1 else f"{number} actors"
     print(
         f"{named.name}: starting a Reverb server, a learner, an evaluator and "
-        f"{actors}; what they say stands in {folder.path / LOGS}",
+        f"{actors}, which compile first; what they say stands in {folder.path / LOGS}",
         flush=True,
     )
     launcher = LocalLauncher(folder.path / LOGS)
@@ -143,15 +143,15 @@ def _run(
             step = checkpoints_of(folder, named.experiment).latest()
             if not wish or step is None:
                 raise
-            resume = f"python -m jaxrl_dist resume {shlex.quote(str(folder.path))}"
-            message = (
-                f"{error}; step {step:,} is saved, go on from there with: {resume}"
-            )
+            message = f"{error}; step {step:,} is saved, {going_on(folder.path)}"
             raise actor_learner.ProcessFailedError(message, error.status) from None
     if wish:
         step = checkpoints_of(folder, named.experiment).latest()
         if step is None:
-            message = "interrupted before there was anything to save"
+            message = (
+                "interrupted before there was anything to save; to start again there, "
+                f"remove {folder.path}"
+            )
             raise Interrupted(message, wish.signal or 0)
         steps = named.experiment.budget.total_steps
         raise saved_and_interrupted(folder.path, step, steps, wish.signal or 0)

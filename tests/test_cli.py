@@ -266,13 +266,13 @@ def test_render_draws_beside_it_the_returns_that_are_expected(capsys, tmp_path):
     _, folder = runs.start(c51, name="small", output_dir=tmp_path / "run")
     capsys.readouterr()
     sizes = []
-    for flags in (["--sampled"], ["--distribution"]):
+    for flags in ([], ["--sampled"], ["--distribution"]):
         commands.main(["render", str(folder), "--max-steps", "3", *flags])
         assert "episode.gif: 4 frames, return 3, cut off" in capsys.readouterr().out
         with Image.open(folder / "episode.gif") as gif:
             sizes.append(gif.size)
-    (alone, _), (both, _) = sizes
-    assert both == 2 * alone
+    (alone, _), (sampled, _), (both, _) = sizes
+    assert (sampled, both) == (alone, 2 * alone)
     assert_best_mean_is_the_action(commands.restore(folder, "last"))
 
 

@@ -34,7 +34,6 @@ ABOUT, STATE = "checkpoint.json", "state"
 UNFINISHED = "unfinished-"  # prefix of a folder that is still being written
 DAMAGED = "damaged-"  # prefix of a folder that failed its digests
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -7,7 +7,7 @@ vectors of bytes: on a CPU, taking words apart costs more than reading them.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +30,9 @@ class Layout(NamedTuple):
 
 
 def blank_row(rows: Trajectory) -> Trajectory:
-    """One row of zeros, [...], of the shapes and types of rows [B, ...]."""
-    return jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), rows)
+    """One row of zeros, [row], of the shapes and types of rows [..., row]."""
+    rank = rows.is_last.ndim
+    return jax.tree.map(lambda x: jnp.zeros(x.shape[rank:], x.dtype), rows)
 
 
 def layout_of(blank: Trajectory, observation_dtype: str | None) -> Layout:
@@ -67,10 +68,7 @@ def pack(rows: Trajectory, observation_dtype: str | None) -> jax.Array:
     parts = [to_words(column, len(batch)) for column in columns]
     order = np.argsort([part.shape[-1] for part in parts], kind="stable")
     words = jnp.concatenate([flags[..., None], *(parts[i] for i in order)], axis=-1)
-    row = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape[len(batch) :], x.dtype), rows
-    )
-    if layout_of(row, observation_dtype).word_units == 1:
+    if layout_of(blank_row(rows), observation_dtype).word_units == 1:
         return words
     return jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*batch, -1)
 
@@ -115,25 +113,12 @@ def unpack(
 
 
 def columns_of(rows: Trajectory, observation_dtype: str | None) -> tuple:
-    """The columns of rows but for the flags, as stored; and how to put them back.
-
-    Args:
-        rows: arrays, or shapes and types alone.
-        observation_dtype: in which observations are stored; None: as they are.
-    """
+    """The columns of rows but for the flags, as stored; and how to put them back."""
     observation = rows.observation
     if observation_dtype is not None:
-        observation = jax.tree.map(
-            functools.partial(_in_type, dtype=jnp.dtype(observation_dtype)), observation
-        )
+        observation = jax.tree.map(lambda x: x.astype(observation_dtype), observation)
     rest = rows._replace(observation=observation, is_first=(), is_last=())
     return jax.tree.flatten(rest._replace(terminated=()))
-
-
-def _in_type(column: Any, dtype: jnp.dtype) -> Any:
-    if isinstance(column, jax.ShapeDtypeStruct):
-        return column.update(dtype=dtype)
-    return column.astype(dtype)
 
 
 def num_words(column: jax.Array) -> int:

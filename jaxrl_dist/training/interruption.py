@@ -23,6 +23,11 @@ class Interrupted(Exception):  # noqa: N818  it is no error
         self.signal = signal
 
 
+def going_on(folder: Path) -> str:
+    """Says how to go on with a run that was stopped and saved."""
+    return f"go on with: python -m jaxrl_dist resume {shlex.quote(str(folder))}"
+
+
 def saved_and_interrupted(
     folder: Path, step: int, total_steps: int, signal: int
 ) -> Interrupted:
@@ -35,8 +40,8 @@ def saved_and_interrupted(
         signal: number of the signal that stopped it.
     """
     return Interrupted(
-        f"interrupted at environment step {step:,} of {total_steps:,}, and saved; go "
-        f"on with: python -m jaxrl_dist resume {shlex.quote(str(folder))}",
+        f"interrupted at environment step {step:,} of {total_steps:,}, and saved; "
+        + going_on(folder),
         signal,
     )
 

@@ -115,8 +115,8 @@ class KeptProcess:
             self._bury(now, -signal.SIGKILL, self._silence(), "hung")
         return None
 
-    def failed_to_save(self) -> Death | None:
-        """How it ended after it was asked to, if it had to save and that went wrong."""
+    def check_that_it_saved(self) -> Death | None:
+        """Tells, and answers, how it ended if it had to save and that went wrong."""
         if not (self._was_asked and self.spec.saves and self._process is not None):
             return None
         status = self._process.poll()

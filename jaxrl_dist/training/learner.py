@@ -167,11 +167,8 @@ class Learner:
         def meanwhile() -> bool:
             self._to.beat()
             self._look_after()
-            if self._plan.flow.kind == "replay":
-                # While it fills, steps are taken, and so is time.
-                self._actors.add(self._to.telemetry.take())
-                if self._actors.num_steps:
-                    self._begin()
+            if self._plan.flow.kind == "replay" and self._actors.num_steps:
+                self._begin()  # while it fills, steps are taken, and so is time
             return bool(wish)
 
         if isinstance(self._to.source, ReplaySource):
@@ -192,7 +189,6 @@ class Learner:
 
     def _count(self, counters: Counters, fed: Fed) -> Counters:
         """Counts an update, and what came with it."""
-        self._actors.add(self._to.telemetry.take())
         counters = self._count_what_came(counters)
         steps = 0 if self._plan.flow.kind == "replay" else fed.num_steps
         return counters._replace(
@@ -272,7 +268,8 @@ class Learner:
         self._saver.save(state, counters, to_be_rated=True)
 
     def _look_after(self) -> None:
-        """Takes the evaluations that came, and tells a server that lost everything."""
+        """Takes reports and evaluations, and tells a server that lost everything."""
+        self._actors.add(self._to.telemetry.take())
         for result in self._to.examiner.take():
             self._evaluated = int(result.number), result.returns
             step = int(result.step)

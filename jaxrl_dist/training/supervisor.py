@@ -113,7 +113,7 @@ class Supervisor:
             if wish:
                 self._end()
                 # What was to be saved may be lost: the disk was full, for one.
-                failures = [each.failed_to_save() for each in self._kept]
+                failures = [each.check_that_it_saved() for each in self._kept]
                 cause = next((each for each in failures if each is not None), None)
                 return self._outcome("failed" if cause else "interrupted", cause)
             for each in self._kept:
